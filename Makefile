@@ -1,0 +1,72 @@
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+COMPLETE := $(VENV)/.complete
+ROOT := $(filter 0,$(shell id -u))
+C_SOURCES := $(wildcard bpf/*.c bpf/*.h)
+
+# An environment whose interpreter went away is made again.
+$(shell [ ! -e $(COMPLETE) ] || $(BIN)/python -c '' 2>/dev/null || rm -f $(COMPLETE))
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: deps
+deps: deps-bcc $(COMPLETE) ## install what is missing: BCC for the system's Python, tools into .venv
+
+.PHONY: deps-bcc
+deps-bcc:
+	@scripts/install-dependencies.sh bcc
+
+$(COMPLETE): requirements.lock
+	@PYTHON='$(PYTHON)' scripts/install-dependencies.sh python
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	@touch $@
+
+.PHONY: build
+build: $(COMPLETE) ## compile to byte code and make the wheel in dist/
+	$(BIN)/python -m compileall -q plugin
+	/usr/bin/python3 -m compileall -q tracer-image/podtracer
+	$(BIN)/hatchling build -t wheel -d dist
+
+.PHONY: demo
+demo: deps ## trace a small workload for ten seconds and print the report (as root)
+	$(BIN)/python tests/demo/run.py
+
+.PHONY: test
+test: $(if $(ROOT),deps-bcc) $(COMPLETE) ## run the tests; those that trace for real only as root
+	$(BIN)/pytest -m 'not bench and not e2e and not kernels' $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: $(COMPLETE) ## check style, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PYTHONPATH=plugin:tracer-image $(BIN)/lint-imports --no-cache --no-logo
+	$(if $(C_SOURCES),$(BIN)/clang-format --dry-run --Werror $(C_SOURCES))
+
+.PHONY: format
+format: $(COMPLETE) ## rewrite the sources in the project's style
+	$(BIN)/ruff check --select I --fix .
+	$(BIN)/ruff format .
+	$(if $(C_SOURCES),$(BIN)/clang-format -i $(C_SOURCES))
+
+.PHONY: lock
+lock: ## pin the newest versions of everything in requirements.lock (wants uv)
+	uv pip compile pyproject.toml --group dev --upgrade --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+		--output-file requirements.lock --quiet
+
+.PHONY: clean
+clean: ## remove what was built, and .venv
+	rm -rf build dist $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find plugin tracer-image tests -name __pycache__ -prune -exec rm -rf {} +
