@@ -1,0 +1,1 @@
+"""Renderings of one frozen snapshot: text, JSON, YAML and the live view."""

@@ -1,0 +1,88 @@
+"""Aligned columns within a fixed width.
+
+Numbers stand right, names left. One column may be flexible: it gets what the others leave and its
+names are shortened in the middle. Every cell passes the escape gate here, so that a section cannot
+forget it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from podtrace.report.escape import cell_width
+from podtrace.report.style import Style
+
+INDENT = "  "
+_GAP = 2
+_SMALLEST_NAME = 8
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its heading, its side, and whether it holds names of any length."""
+
+    title: str
+    right: bool = True
+    flexible: bool = False
+    least: int = 0
+    limit: int = 24
+
+
+def name(title: str, *, flexible: bool = True, least: int = 0, limit: int = 24) -> Column:
+    """Return a column of names, left-aligned; flexible takes the room that is left."""
+    return Column(title, right=False, flexible=flexible, least=least, limit=limit)
+
+
+def number(title: str, least: int = 0) -> Column:
+    """Return a column of figures, right-aligned."""
+    return Column(title, least=least)
+
+
+def table(
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[str]],
+    style: Style,
+    *,
+    heading: bool = True,
+) -> list[str]:
+    """Return the lines of a table, indented, each at most `style.width` cells wide."""
+    measured = [
+        max(
+            column.least,
+            cell_width(column.title) if heading else 0,
+            *(cell_width(style.text(row[index], column.limit)) for row in rows),
+            0,
+        )
+        for index, column in enumerate(columns)
+        if not column.flexible
+    ]
+    taken = sum(measured) + len(INDENT) + _GAP * (len(columns) - 1)
+    flexible = [index for index, column in enumerate(columns) if column.flexible]
+    share = (style.width - taken) // len(flexible) if flexible else 0
+    fixed = iter(measured)
+    widths = [
+        _flexible_width(column, index, rows, style, share) if column.flexible else next(fixed)
+        for index, column in enumerate(columns)
+    ]
+    lines = []
+    if heading:
+        lines.append(_line(columns, widths, [column.title for column in columns], style))
+    lines.extend(_line(columns, widths, row, style) for row in rows)
+    return lines
+
+
+def _flexible_width(
+    column: Column, index: int, rows: Sequence[Sequence[str]], style: Style, share: int
+) -> int:
+    wanted = max((cell_width(style.text(row[index], share)) for row in rows), default=0)
+    return max(min(max(wanted, cell_width(column.title), column.least), share), _SMALLEST_NAME)
+
+
+def _line(
+    columns: Sequence[Column], widths: Sequence[int], cells: Sequence[str], style: Style
+) -> str:
+    parts = []
+    for column, width, cell in zip(columns, widths, cells, strict=True):
+        safe = style.text(cell, width, middle=True) if not column.right else cell
+        fill = " " * max(width - cell_width(safe), 0)
+        parts.append(fill + safe if column.right else safe + fill)
+    return (INDENT + (" " * _GAP).join(parts)).rstrip()
