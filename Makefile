@@ -8,7 +8,8 @@ VENV ?= .venv
 PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
-COMPLETE := $(VENV)/.complete
+# Named after the lock's content: times of files say nothing in a fresh clone.
+COMPLETE := $(VENV)/.complete-$(shell sha256sum requirements.lock | cut -c 1-16)
 ROOT := $(filter 0,$(shell id -u))
 C_SOURCES := $(wildcard bpf/*.c bpf/*.h)
 
@@ -26,10 +27,11 @@ deps: deps-bcc $(COMPLETE) ## install what is missing: BCC for the system's Pyth
 deps-bcc:
 	@scripts/install-dependencies.sh bcc
 
-$(COMPLETE): requirements.lock
+$(COMPLETE):
 	@PYTHON='$(PYTHON)' scripts/install-dependencies.sh python
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	@rm -f $(VENV)/.complete-*
 	@touch $@
 
 .PHONY: build
