@@ -1,0 +1,206 @@
+"""What has to be on this machine before the tracer can start, and the command that starts it.
+
+Only what the tracer cannot say itself is checked here: that its files are complete, that there is a
+Python to run it, and that this user may trace at all. Everything else (BCC, BTF, kernel lockdown, the
+target) is the tracer's own first check, which it reports as an `error` line.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from podtrace.errors import StartError
+
+SYSTEM_PYTHON = "/usr/bin/python3"
+PYTHON_VARIABLE = "PODTRACE_PYTHON"
+
+_CAP_SYS_ADMIN = 21
+_CAP_PERFMON = 38
+_CAP_BPF = 39
+
+# Isolated from the user's PYTHON* variables and own packages, without passing one on to a COMMAND.
+_BOOT = (
+    "import sys, runpy; sys.path.insert(0, sys.argv.pop(1)); "
+    "runpy.run_module('podtracer', run_name='__main__', alter_sys=True)"
+)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What to trace on this machine: exactly one of the four."""
+
+    cgroup: str | None = None
+    pid: int | None = None
+    container: str | None = None
+    command: tuple[str, ...] | None = None
+
+    @property
+    def label(self) -> str:
+        """A short name for messages, before the stream says a better one."""
+        if self.cgroup is not None:
+            return self.cgroup
+        if self.pid is not None:
+            return f"process {self.pid}"
+        if self.container is not None:
+            return f"container {self.container}"
+        return (self.command or ("",))[0]
+
+
+@dataclass(frozen=True)
+class TracerSettings:
+    """What the tracer is told beside its target. All durations in nanoseconds; None: its default."""
+
+    duration_ns: int | None = None
+    rtt_spike_ns: int | None = None
+    slow_file_ns: int | None = None
+    long_block_ns: int | None = None
+
+
+def tracer_folder(package: Path | None = None) -> Path:
+    """Return the folder that the tracer is run from: in a checkout, or inside the installed package.
+
+    Raises:
+        StartError: neither is there, or files are missing from it.
+    """
+    package = package or Path(__file__).resolve().parents[1]
+    installed = package / "_tracer"
+    checkout = package.parents[1] / "tracer-image"
+    folder = installed if installed.is_dir() else checkout
+    for needed in ("podtracer/__main__.py", "bpf/podtrace.h", "podtrace/wire/schema.py"):
+        if not (folder / needed).is_file():
+            raise StartError(
+                f"this installation of podtrace is incomplete: {folder / needed} is missing",
+                "install podtrace again, or run kubectl-podtrace from a complete checkout",
+            )
+    return folder
+
+
+def tracer_python(environment: Mapping[str, str]) -> str:
+    """Return the path of the Python that has BCC: the distribution's, unless the user names one.
+
+    Raises:
+        StartError: there is no such program.
+    """
+    chosen = environment.get(PYTHON_VARIABLE)
+    python = chosen or SYSTEM_PYTHON
+    if os.path.isfile(python) and os.access(python, os.X_OK):
+        return python
+    if chosen:
+        raise StartError(
+            f"{PYTHON_VARIABLE} names {chosen}, which is no program",
+            f"set {PYTHON_VARIABLE} to a Python that has BCC, or unset it for {SYSTEM_PYTHON}",
+        )
+    raise StartError(
+        f"{SYSTEM_PYTHON} is missing: the tracer runs under the distribution's Python, which has BCC",
+        "install it, on Debian or Ubuntu with: sudo apt-get install python3 python3-bpfcc",
+    )
+
+
+def check_rights(
+    python: str, argv: Sequence[str], status: Path = Path("/proc/self/status")
+) -> None:
+    """Refuse to go on as a user who cannot load BPF programs.
+
+    Args:
+        python: the tracer's interpreter, whose file capabilities count too.
+        argv: the command line of this program, for the line that runs it with the right to trace.
+        status: the process's status file, for its capability sets.
+
+    Raises:
+        StartError: neither root nor capabilities.
+    """
+    if os.geteuid() == 0 or _has_file_capabilities(python):
+        return
+    if _may_trace(_capabilities(status, "CapAmb")):
+        return
+    user = _user_name(os.getuid())
+    # sudo has a PATH of its own, so the program is named by its full path.
+    program = os.path.abspath(argv[0]) if argv else "kubectl-podtrace"
+    line = shlex.join(["sudo", program, *argv[1:]])
+    raise StartError(f"user {user} may not trace: that takes root", f"run: {line}")
+
+
+def caller_ids(environment: Mapping[str, str]) -> tuple[int, int] | None:
+    """Return the user and group that called sudo, or None where sudo did not start this program."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        uid, gid = int(environment["SUDO_UID"]), int(environment["SUDO_GID"])
+    except (KeyError, ValueError):
+        return None
+    return (uid, gid) if uid > 0 and gid >= 0 else None
+
+
+def tracer_command(
+    python: str,
+    folder: Path,
+    scope: Scope,
+    settings: TracerSettings,
+    caller: tuple[int, int] | None = None,
+) -> list[str]:
+    """Return the command line that starts the tracer for a scope."""
+    line = [*_boot(python, folder), "--parent", str(os.getpid())]
+    if scope.cgroup is not None:
+        line += ["--cgroup", scope.cgroup]
+    elif scope.pid is not None:
+        line += ["--pid", str(scope.pid)]
+    elif scope.container is not None:
+        line += ["--container", scope.container]
+    else:
+        line.append("--command")
+        if caller is not None:
+            line += ["--uid", str(caller[0]), "--gid", str(caller[1])]
+    if settings.duration_ns is not None:
+        line += ["--for", f"{settings.duration_ns / 1e9:.9f}"]
+    for option, value in (
+        ("--rtt-spike", settings.rtt_spike_ns),
+        ("--slow-file", settings.slow_file_ns),
+        ("--long-block", settings.long_block_ns),
+    ):
+        if value is not None:
+            line += [option, str(value)]
+    if scope.command is not None:
+        line += ["--", *scope.command]
+    return line
+
+
+def cleanup_command(python: str, folder: Path) -> list[str]:
+    """Return the command line that ends and removes what dead tracers left behind."""
+    return [*_boot(python, folder), "--cleanup"]
+
+
+def _boot(python: str, folder: Path) -> list[str]:
+    return [python, "-I", "-c", _BOOT, str(folder)]
+
+
+def _has_file_capabilities(program: str) -> bool:
+    try:
+        return bool(os.getxattr(program, "security.capability"))
+    except OSError:
+        return False
+
+
+def _capabilities(status: Path, name: str) -> int:
+    try:
+        lines = status.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return 0
+    fields = (line.partition(":") for line in lines)
+    return next((int(value, 16) for key, _, value in fields if key == name), 0)
+
+
+def _may_trace(capabilities: int) -> bool:
+    needed = 1 << _CAP_BPF | 1 << _CAP_PERFMON
+    return bool(capabilities & 1 << _CAP_SYS_ADMIN) or capabilities & needed == needed
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

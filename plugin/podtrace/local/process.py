@@ -1,0 +1,212 @@
+"""A tracer process on this machine as a line source.
+
+The tracer runs in a session of its own, so that a Ctrl-C reaches this program only, which then asks
+the tracer to finish: the tracer stops COMMAND first and sends the rest of its stream. A tracer that
+died cannot end COMMAND and remove its cgroup any more: then that is done from here.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import IO
+
+from podtrace.errors import PodtraceError, StartError, StreamError
+from podtrace.source import CHUNK_BYTES, IDLE_SECONDS
+
+_LAST_LINES = 8
+_LAST_BYTES = 8192
+_EXIT_SECONDS = 5.0
+_CLEANUP_SECONDS = 10.0
+
+
+class TracerProcess:
+    """The stream of a tracer that is started by the iteration and ends with it.
+
+    Args:
+        command: the command line of the tracer.
+        cleanup: the command line that removes what a dead tracer leaves behind, for tracers that
+            start a COMMAND; None where there is nothing to remove.
+        passes_output: the tracer's standard error carries COMMAND's output and goes on to ours;
+            otherwise it is kept for the report of a crash.
+        stdin: a descriptor that COMMAND reads, or None for no input.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        cleanup: Sequence[str] | None = None,
+        passes_output: bool = False,
+        stdin: int | None = None,
+    ) -> None:
+        self._command = command
+        self._cleanup = cleanup
+        self._passes_output = passes_output
+        self._stdin = stdin
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stop_asked = False
+        self._killed = False
+        self._closed = False
+        self._last_output: deque[bytes] = deque()
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Start the tracer and yield its stream, with empty chunks while it says nothing."""
+        process = self._start()
+        if process is None:
+            return
+        assert process.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            if process.stderr is not None:
+                selector.register(process.stderr, selectors.EVENT_READ)
+            while not self._closed:
+                ready = [key.fileobj for key, _ in selector.select(IDLE_SECONDS)]
+                if process.stderr in ready and not self._keep_output(process.stderr):
+                    selector.unregister(process.stderr)
+                if process.stdout in ready:
+                    chunk = os.read(process.stdout.fileno(), CHUNK_BYTES)
+                    if not chunk:
+                        break
+                    yield chunk
+                elif not ready:
+                    # A descendant that holds the pipe open must not keep us waiting.
+                    if process.poll() is not None:
+                        break
+                    yield b""
+        self._finish()
+
+    def stop(self) -> None:
+        """Ask the tracer for its last tick and line."""
+        self._stop_asked = True
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+
+    def close(self) -> None:
+        """Kill the tracer if it still runs, and remove what it leaves behind."""
+        self._closed = True
+        process = self._process
+        if process is None:
+            return
+        if process.poll() is None:
+            self._killed = True
+            _kill_session(process)
+        self._finish()
+
+    def trouble(self) -> PodtraceError | None:
+        """Say how the tracer ended, where that was not of its own will."""
+        process = self._process
+        if process is None or process.returncode in (None, 0, 1) and not self._last_output:
+            return None
+        code = process.returncode
+        if code is not None and code < 0:
+            how = f"was killed by {_signal_name(-code)}"
+        else:
+            how = f"ended with exit code {code}"
+        return StreamError(
+            f"the tracer (PID {process.pid}) {how} before the trace was complete",
+            "the report covers what arrived until then; run the same command again",
+            self._last_lines(),
+        )
+
+    def _start(self) -> subprocess.Popen[bytes] | None:
+        if self._stop_asked or self._closed:
+            return None
+        try:
+            process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL if self._stdin is None else self._stdin,
+                stdout=subprocess.PIPE,
+                stderr=None if self._passes_output else subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise StartError(
+                f"cannot start the tracer with {self._command[0]}: {error.strerror}",
+                "check that this program runs at all",
+            ) from error
+        self._process = process
+        if self._stop_asked:  # by a signal while the process was being made
+            process.send_signal(signal.SIGINT)
+        return process
+
+    def _keep_output(self, stream: IO[bytes]) -> bool:
+        """Keep the end of what the tracer wrote to standard error; return whether more can come."""
+        chunk = os.read(stream.fileno(), CHUNK_BYTES)
+        self._last_output.append(chunk[-_LAST_BYTES:])
+        while sum(map(len, self._last_output)) > 2 * _LAST_BYTES:
+            self._last_output.popleft()
+        return bool(chunk)
+
+    def _last_lines(self) -> list[str]:
+        text = b"".join(self._last_output).decode("utf-8", "replace")
+        return [line for line in text.split("\n") if line.strip()][-_LAST_LINES:]
+
+    def _finish(self) -> None:
+        """Reap the tracer, end it if it will not end, and clear up after one that could not."""
+        process, self._closed = self._process, True
+        if process is None or process.stdout is None or process.stdout.closed:
+            return
+        try:
+            process.wait(_EXIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._killed = True
+            _kill_session(process)
+            process.wait()
+        if process.stderr is not None:
+            os.set_blocking(process.stderr.fileno(), False)
+            try:
+                self._keep_output(process.stderr)
+            except BlockingIOError:
+                pass
+            process.stderr.close()
+        process.stdout.close()
+        if process.returncode < 0 and self._cleanup is not None:
+            run_cleanup(self._cleanup)
+
+
+def run_cleanup(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run the tracer's clean-up and return what it said.
+
+    Raises:
+        StartError: it could not be started, or did not end.
+    """
+    try:
+        return subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_CLEANUP_SECONDS,
+            start_new_session=True,
+            check=False,
+        )
+    except OSError as error:
+        raise StartError(
+            f"cannot start the clean-up with {command[0]}: {error.strerror}",
+            "check that this program runs at all",
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise StartError(
+            f"the clean-up did not end within {_CLEANUP_SECONDS:.0f} s",
+            "run it again: kubectl-podtrace cleanup --local",
+        ) from error
+
+
+def _kill_session(process: subprocess.Popen[bytes]) -> None:
+    """Kill the tracer and the helpers that share its process group."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
