@@ -150,6 +150,10 @@ class TypeTable:
             known = self._fields[type_id] = tuple(self._read_fields(type_id))
         return known
 
+    def signed_enum(self, type_id: int) -> bool:
+        """Whether an enum's values are signed (kernels before 6.0 do not say and give False)."""
+        return bool(self._info(type_id) >> 31)
+
     def size(self, type_id: int) -> int:
         """Size in bytes; 0 for void, functions and flexible arrays."""
         count = 1
