@@ -150,7 +150,7 @@ class _Emitter:
         return lines if is_union else lines + self._padding(size * 8 - at, at)
 
     def _padding(self, bits: int, at: int) -> list[str]:
-        """Fill `bits` bits that begin at bit `at`: unnamed bit-fields to whole bytes, then bytes."""
+        """Fill `bits` bits from bit `at`: unnamed bit-fields up to a whole byte, then bytes."""
         lines = []
         head = min(bits, -at % 8)
         if head:
