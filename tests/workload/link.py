@@ -1,0 +1,229 @@
+"""A network link of known delay, jitter and loss: one TUN device whose far end is this machine.
+
+A packet for the far address comes back after the delay with source and destination exchanged, so
+that a client that connects to the far address meets a server that listens on the near one. Sums of
+addresses do not change by exchange: checksums stay right. Packets keep their order. The device goes
+with this process.
+
+The truth holds the delays that were really given and every segment that was dropped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import fcntl
+import os
+import select
+import statistics
+import struct
+import subprocess
+import time
+from collections import Counter, deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gate
+import urgency
+
+_TUNSETIFF = 0x400454CA
+_IFF_TUN = 0x0001
+_IFF_NO_PI = 0x1000
+_TCP = 6
+_SYN, _ACK = 0x02, 0x10
+_CLONE_NEWNET = 0x40000000
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What happens to which packet. Delays are one way; spikes and drops meet data segments."""
+
+    delay_ns: int
+    syn_delay_ns: int
+    spike_every: int
+    spike_ns: int
+    drop_every: int
+    blackhole_port: int
+    unreachable_port: int
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The parts of a packet that the schedule asks for."""
+
+    swapped: bytes
+    destination_port: int
+    syn: bool
+    data: bool
+
+
+def parse(packet: bytes) -> Segment | None:
+    """Exchange source and destination of a TCP packet; None for anything else."""
+    if packet[0] >> 4 == 4:
+        header, protocol, length = (
+            (packet[0] & 0xF) * 4,
+            packet[9],
+            int.from_bytes(packet[2:4], "big"),
+        )
+        swapped = packet[:12] + packet[16:20] + packet[12:16] + packet[20:]
+    else:
+        header, protocol, length = 40, packet[6], 40 + int.from_bytes(packet[4:6], "big")
+        swapped = packet[:8] + packet[24:40] + packet[8:24] + packet[40:]
+    if protocol != _TCP:
+        return None
+    flags = packet[header + 13]
+    payload = length - header - (packet[header + 12] >> 4) * 4
+    return Segment(
+        swapped=swapped,
+        destination_port=int.from_bytes(packet[header + 2 : header + 4], "big"),
+        syn=bool(flags & _SYN) and not flags & _ACK,
+        data=payload > 0,
+    )
+
+
+def host_unreachable(packet: bytes) -> bytes:
+    """Return the ICMP host unreachable message (RFC 792) for an IPv4 packet."""
+    body = struct.pack("!BBHI", 3, 1, 0, 0) + packet[:28]
+    body = body[:2] + _checksum(body) + body[4:]
+    header = struct.pack(
+        "!BBHHHBBH4s4s", 0x45, 0, 20 + len(body), 0, 0, 64, 1, 0, packet[16:20], packet[12:16]
+    )
+    return header[:10] + _checksum(header) + header[12:] + body
+
+
+def _checksum(data: bytes) -> bytes:
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return (~total & 0xFFFF).to_bytes(2, "big")
+
+
+class Relay:
+    """Holds packets back and gives them to the kernel again."""
+
+    def __init__(self, device: int, schedule: Schedule) -> None:
+        """Relay the packets of an open TUN device."""
+        self.device = device
+        self.schedule = schedule
+        self.queue: deque[tuple[int, int, bytes]] = deque()
+        self.counts: Counter[str] = Counter()
+        self.delays_ns: list[int] = []
+
+    def run(self) -> None:
+        """Relay until standard input has a line or ends."""
+        while True:
+            timeout = None
+            if self.queue:
+                wait_ns = self.queue[0][0] - time.monotonic_ns() - urgency.SPIN_NS
+                timeout = max(wait_ns, 0) / 1e9
+            ready = select.select([0, self.device], [], [], timeout)[0]
+            if 0 in ready:
+                return
+            if self.device in ready:
+                self._take(os.read(self.device, 65536), time.monotonic_ns())
+            while self.queue and self.queue[0][0] - time.monotonic_ns() <= urgency.SPIN_NS:
+                due_ns, taken_ns, packet = self.queue.popleft()
+                urgency.spin_until(due_ns)
+                os.write(self.device, packet)
+                self.delays_ns.append(time.monotonic_ns() - taken_ns)
+
+    def truth(self) -> dict[str, Any]:
+        """Return packet counts and the delays that were really given."""
+        return {
+            **self.counts,
+            "delay_p50_ns": statistics.median(self.delays_ns) if self.delays_ns else None,
+            "delay_max_ns": max(self.delays_ns, default=None),
+        }
+
+    def _take(self, packet: bytes, taken_ns: int) -> None:
+        segment = parse(packet)
+        if segment is None:
+            return
+        schedule = self.schedule
+        delay_ns = schedule.delay_ns
+        if segment.syn:
+            self.counts["syns"] += 1
+            delay_ns += schedule.syn_delay_ns
+            if segment.destination_port == schedule.blackhole_port:
+                return
+            if segment.destination_port == schedule.unreachable_port:
+                self.queue.append((taken_ns + delay_ns, taken_ns, host_unreachable(packet)))
+                return
+        if segment.data:
+            self.counts["data_segments"] += 1
+            number = self.counts["data_segments"]
+            if schedule.drop_every and number % schedule.drop_every == 0:
+                self.counts["dropped"] += 1
+                return
+            if schedule.spike_every and number % schedule.spike_every == 0:
+                self.counts["spikes"] += 1
+                delay_ns += schedule.spike_ns
+        due_ns = taken_ns + delay_ns
+        if self.queue:
+            due_ns = max(due_ns, self.queue[-1][0])
+        self.queue.append((due_ns, taken_ns, segment.swapped))
+
+
+def open_device(name: str, near: list[str]) -> int:
+    """Create the TUN device, give it the near addresses and bring it up."""
+    device = os.open("/dev/net/tun", os.O_RDWR)
+    fcntl.ioctl(device, _TUNSETIFF, struct.pack("16sH", name.encode(), _IFF_TUN | _IFF_NO_PI))
+    for address in near:
+        command = ["ip", "addr", "add", address, "dev", name]
+        if ":" in address:
+            command.append("nodad")
+        subprocess.run(command, check=True)
+    subprocess.run(["ip", "link", "set", name, "up", "txqueuelen", "10000"], check=True)
+    return device
+
+
+def enter_namespace(name: str) -> None:
+    """Move this process into a named network namespace (ip netns)."""
+    descriptor = os.open(Path("/run/netns") / name, os.O_RDONLY)
+    if ctypes.CDLL(None, use_errno=True).setns(descriptor, _CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns", name)
+    os.close(descriptor)
+
+
+def main() -> None:
+    """Relay until told to stop, then print the truth."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--subnet", type=int, default=os.getpid() % 250 + 1)
+    parser.add_argument("--rtt-ms", type=float, default=31.0)
+    parser.add_argument("--syn-delay-ms", type=float, default=0.0)
+    parser.add_argument("--spike-every", type=int, default=0)
+    parser.add_argument("--spike-ms", type=float, default=0.0)
+    parser.add_argument("--drop-every", type=int, default=0)
+    parser.add_argument("--blackhole-port", type=int, default=0)
+    parser.add_argument("--unreachable-port", type=int, default=0)
+    parser.add_argument("--netns", help="name of an existing network namespace to stand in")
+    options = parser.parse_args()
+    if options.netns:
+        enter_namespace(options.netns)
+    subnet = options.subnet
+    device = open_device(f"ptlink{subnet}", [f"10.203.{subnet}.1/24", f"fd77:{subnet:x}::1/64"])
+    schedule = Schedule(
+        delay_ns=int(options.rtt_ms * 500_000),
+        syn_delay_ns=int(options.syn_delay_ms * 1e6),
+        spike_every=options.spike_every,
+        spike_ns=int(options.spike_ms * 1e6),
+        drop_every=options.drop_every,
+        blackhole_port=options.blackhole_port,
+        unreachable_port=options.unreachable_port,
+    )
+    urgency.claim()
+    gate.say(
+        "ready",
+        near=f"10.203.{subnet}.1",
+        far=f"10.203.{subnet}.2",
+        near_ipv6=f"fd77:{subnet:x}::1",
+        far_ipv6=f"fd77:{subnet:x}::2",
+    )
+    relay = Relay(device, schedule)
+    relay.run()
+    gate.say("truth", **relay.truth())
+
+
+if __name__ == "__main__":
+    main()
