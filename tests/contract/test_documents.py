@@ -1,0 +1,75 @@
+"""The documents against the tree that they describe."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from podtrace.wire import schema
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+STREAM = (ROOT / "docs/stream.md").read_text()
+
+
+def names(cell: str) -> set[str]:
+    return set(re.findall(r"`([^`]+)`", cell))
+
+
+def section(title: str) -> str:
+    return STREAM.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def metric_rows() -> dict[str, list[str]]:
+    """Return, for each metric of the table, the cells behind its name."""
+    rows = {}
+    for line in section("series").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 5:
+            rows.update({name: cells[1:] for name in names(cells[0])})
+    return rows
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text())
+    local = [target for target in targets if "://" not in target]
+    assert [target for target in local if not (document.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_make_targets_exist(document: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"(?:^|`)make ([a-z-]+)", document.read_text(), re.MULTILINE))
+    assert {name for name in targets if f"\n{name}:" not in makefile} == set()
+
+
+def test_version_of_the_stream_is_the_documented_one() -> None:
+    assert f"schema {schema.SCHEMA[0]}.{schema.SCHEMA[1]}" in STREAM
+
+
+def test_every_kind_of_line_has_its_section() -> None:
+    titles = re.findall(r"^## (.+)$", STREAM, re.MULTILINE)
+    assert sorted(titles) == sorted(["Rules", *schema.KINDS])
+
+
+def test_every_metric_is_documented_as_the_schema_has_it() -> None:
+    documented = {
+        name: (timed == "yes", event == "yes")
+        for name, (_, timed, _, event) in metric_rows().items()
+    }
+    assert documented == {
+        name: (metric.timed, metric.event) for name, metric in schema.METRICS.items()
+    }
+
+
+def test_every_event_is_documented() -> None:
+    listed = section("event").split("is one of")[1].split(". With")[0]
+    assert names(listed) == set(schema.EVENTS)
+
+
+def test_every_block_reason_is_documented() -> None:
+    row = next(line for line in section("series").splitlines() if line.startswith("| `reason`"))
+    assert names(row) - {"reason", "blocked"} == set(schema.BLOCK_REASONS)
