@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TextIO
 
-from podtrace.report.escape import printable
+from podtrace.report.escape import cell_width, printable
 
 WIDTH = 80
 
-_ASCII_TWINS = str.maketrans({"µ": "u", "█": "#", "▏": "|", "·": "-", "—": "-", "→": ">"})
+_ASCII_TWINS = str.maketrans({"µ": "u", "█": "#", "─": "-"})
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,25 @@ class Style:
 
     def text(self, hostile: str, limit: int | None = None, *, middle: bool = False) -> str:
         """Return text of unknown origin, safe and cut to `limit` cells."""
-        return printable(hostile, limit, middle=middle, ascii_only=not self.unicode)
+        return printable(self.glyphs(hostile), limit, middle=middle, ascii_only=not self.unicode)
 
-    def glyphs(self, line: str) -> str:
-        """Return a line of safe text in characters that the output can encode, each as wide."""
-        return line if self.unicode else line.translate(_ASCII_TWINS)
+    def glyphs(self, text: str) -> str:
+        """Return text with the report's own signs in characters that the output can encode."""
+        return text if self.unicode else text.translate(_ASCII_TWINS)
+
+    def clip(self, line: str) -> str:
+        """Return a safe line cut to the width; escapes in it are not escaped again."""
+        if cell_width(line) <= self.width:
+            return line
+        kept = line
+        while cell_width(kept) > self.width - len(self.ellipsis):
+            kept = kept[:-1]
+        return kept + self.ellipsis
 
     def bar(self, ratio: float, cells: int) -> str:
         """Return a bar of `ratio` (0 to 1) of so many cells; more than nothing is at least one."""
         filled = round(min(max(ratio, 0.0), 1.0) * cells)
-        return "█" * (max(filled, 1) if ratio > 0 else 0)
+        return self.glyphs("█") * (max(filled, 1) if ratio > 0 else 0)
 
 
 PLAIN = Style()

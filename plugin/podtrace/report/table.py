@@ -82,7 +82,7 @@ def _line(
 ) -> str:
     parts = []
     for column, width, cell in zip(columns, widths, cells, strict=True):
-        safe = style.text(cell, width, middle=True) if not column.right else cell
+        safe = style.glyphs(cell) if column.right else style.text(cell, width, middle=True)
         fill = " " * max(width - cell_width(safe), 0)
         parts.append(fill + safe if column.right else safe + fill)
     return (INDENT + (" " * _GAP).join(parts)).rstrip()

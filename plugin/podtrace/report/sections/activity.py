@@ -1,0 +1,146 @@
+"""Who did it and when: events by process, over time, and in bursts."""
+
+from podtrace.model.snapshot import ProcessActivity, Snapshot, TimelineBucket
+from podtrace.report.instants import time_of_day
+from podtrace.report.measures import TOP, absent, caveat, in_window
+from podtrace.report.prose import more, plural, sentence
+from podtrace.report.quantities import count, duration, percent, rate
+from podtrace.report.style import Style
+from podtrace.report.table import name, number, table
+
+_BAR = 32
+_SECTIONS = {
+    "dns": "DNS",
+    "tcp": "TCP",
+    "connections": "connections",
+    "filesystem": "files",
+    "processes": "processes",
+}
+
+
+def processes(snapshot: Snapshot, style: Style) -> list[str]:
+    """Return the processes with most events and what kind of events."""
+    activity = snapshot.process_activity
+    if activity is None:
+        return sentence(absent(snapshot, "process_activity"), style)
+    lines = caveat(snapshot, style, "process_activity")
+    if not activity:
+        return lines + sentence(f"No process caused an event {in_window(snapshot)}.", style)
+    containers = any(process.container for process in activity)
+    columns = [
+        number("PID", 5),
+        name("process"),
+        *([name("container")] if containers else []),
+        number("events", 6),
+        number("share", 6),
+        number("errors"),
+        number("DNS"),
+        number("TCP"),
+        number("conn"),
+        number("files"),
+    ]
+    rows = [_activity_row(process, containers) for process in activity[:TOP]]
+    lines += [*table(columns, rows, style), *more(TOP, activity, style)]
+    if any(process.entered for process in activity[:TOP]):
+        note = "+ entered the target from outside (an exec'd shell, a runtime's helper)"
+        lines += ["", *sentence(note, style)]
+    return lines
+
+
+def timeline(snapshot: Snapshot, style: Style) -> list[str]:
+    """Return one bar per bucket of the wall clock, as long as its rate."""
+    section = snapshot.timeline
+    if not section.buckets:
+        return sentence(absent(snapshot), style)
+    peak = max((bucket.events_per_second or 0.0 for bucket in section.buckets), default=0.0)
+    lines = sentence(
+        f"Events in buckets of {plural(section.bucket_seconds, 'second')}, UTC; "
+        f"the longest bar is {rate(peak)}.",
+        style,
+    )
+    rows = [
+        (
+            time_of_day(bucket.start),
+            count(bucket.events) if bucket.events is not None else "",
+            style.bar(bucket.events_per_second / peak, _BAR)
+            if peak and bucket.events_per_second
+            else "",
+            _remark(bucket, section.bucket_seconds),
+        )
+        for bucket in section.buckets
+    ]
+    columns = (
+        name("from", flexible=False, least=8),
+        number("events", 8),
+        name("", flexible=False, least=_BAR, limit=_BAR),
+        name("", flexible=False),
+    )
+    return lines + table(columns, rows, style)
+
+
+def bursts(snapshot: Snapshot, style: Style) -> list[str]:
+    """Return the periods far above the typical rate, and the rule that finds them."""
+    section = snapshot.bursts
+    rule = sentence(f"Rule: {section.rule}", style)
+    typical = section.typical_events_per_second
+    if not section.periods:
+        if typical is None:
+            return (
+                sentence("Cannot be told: the trace is too short to know what is usual.", style)
+                + rule
+            )
+        return (
+            sentence(f"No burst: the rate stayed near its median of {rate(typical)}.", style) + rule
+        )
+    rows = [
+        (
+            time_of_day(burst.start),
+            duration(burst.duration_seconds),
+            count(burst.events),
+            rate(burst.events_per_second),
+            f"{burst.ratio_to_typical:.1f}x" if burst.ratio_to_typical is not None else "-",
+            _SECTIONS.get(burst.leading_section, burst.leading_section),
+            burst.leading_process or "",
+        )
+        for burst in section.periods[:TOP]
+    ]
+    columns = (
+        name("from (UTC)", flexible=False),
+        number("lasted", 7),
+        number("events"),
+        number("rate", 8),
+        number("x usual"),
+        name("mostly", flexible=False, limit=12),
+        name("busiest process"),
+    )
+    lines = [*table(columns, rows, style), *more(TOP, section.periods, style), ""]
+    if typical is not None:
+        lines += sentence(f"Usual rate (median): {rate(typical)}", style)
+    return lines + rule
+
+
+def _activity_row(process: ProcessActivity, containers: bool) -> tuple[str, ...]:
+    operations = process.operations
+    return (
+        str(process.pid) if process.pid is not None else "",
+        f"{process.process} +" if process.entered else process.process,
+        *((process.container or "",) if containers else ()),
+        count(process.events),
+        percent(process.share_ratio),
+        count(process.errors),
+        count(operations.dns),
+        count(operations.tcp),
+        count(operations.connections),
+        count(operations.filesystem),
+    )
+
+
+def _remark(bucket: TimelineBucket, bucket_seconds: int) -> str:
+    if bucket.events is None or not bucket.seconds:
+        return "not measured"
+    parts = []
+    if bucket.errors:
+        parts.append(plural(bucket.errors, "error"))
+    if bucket.seconds < 0.995 * bucket_seconds:
+        parts.append(f"only {duration(bucket.seconds)}")
+    return ", ".join(parts)

@@ -1,0 +1,161 @@
+"""Trace quality: how far the numbers can be trusted, and what it cost to get them."""
+
+from collections.abc import Sequence
+
+from podtrace.model.snapshot import Probe, Quality, Snapshot, StreamHealth
+from podtrace.report.measures import breakdown, known
+from podtrace.report.prose import facts, listing, plural, sentence
+from podtrace.report.quantities import count, duration, percent, size
+from podtrace.report.style import Style
+from podtrace.report.table import INDENT, name, number, table
+
+_PLACES = {
+    "ring_full": "event ring was full",
+    "series_full": "table of series was full",
+    "threads_full": "table of threads was full",
+    "sockets_full": "table of sockets was full",
+    "dns_full": "table of DNS queries was full",
+    "labels_full": "table of names was full",
+    "recursion_missed": "a probe was already running on the CPU",
+    "lines_dropped": "line could not be sent",
+}
+_LISTED = 10
+
+
+def quality(snapshot: Snapshot, style: Style) -> list[str]:
+    """Return losses, the state of the probes, degraded sections and the tracer's own cost."""
+    found, window = snapshot.quality, snapshot.window
+    complete = "yes, the last line arrived and nothing is missing before it"
+    if not window.complete:
+        complete = f"NO: {window.incomplete_reason or 'the end of the trace is missing'}"
+    lines = facts(
+        (
+            ("Complete", complete),
+            ("Lost records", _lost(found)),
+            ("Over the limit", _overflow(found)),
+            ("Suppressed", _suppressed(found)),
+            ("Stream", _stream(found.stream)),
+            ("Probes", _probe_counts(found.probes)),
+        ),
+        style,
+    )
+    lines += _lost_places(found, style) + _broken_probes(found.probes, style)
+    lines += facts((("Sections", _sections(found)),), style)
+    lines += facts(
+        (
+            ("Tracer CPU", _cost(found)),
+            ("Tracer memory", _memory(found)),
+            ("BPF programs", _bpf(found)),
+            ("Versions", _versions(found)),
+        ),
+        style,
+    )
+    return [*lines, "", *sentence('A "-" in a table: no operation to take the figure from.', style)]
+
+
+def _lost(found: Quality) -> str:
+    if not found.lost_total:
+        return "none"
+    ratio = f", {percent(found.lost_ratio)} of all" if found.lost_ratio is not None else ""
+    return f"{count(found.lost_total)}{ratio}: the counts above are too low by as much"
+
+
+def _overflow(found: Quality) -> str:
+    if not found.overflow:
+        return "nothing"
+    text = plural(found.overflow, "operation")
+    return f"{text} counted, but without its process: a table was full"
+
+
+def _suppressed(found: Quality) -> str:
+    if not found.suppressed:
+        return "no notable event"
+    text = plural(found.suppressed, "notable event")
+    return f"{text} not listed one by one; they are in all counts"
+
+
+def _stream(stream: StreamHealth) -> str:
+    parts = [f"{plural(stream.lines, 'line')} read"]
+    if stream.damaged:
+        total = sum(stream.damaged.values())
+        parts.append(f"{count(total)} damaged ({breakdown(stream.damaged)})")
+    if stream.missing_lines:
+        parts.append(f"{count(stream.missing_lines)} missing")
+    if stream.repeated_lines:
+        parts.append(f"{count(stream.repeated_lines)} repeated")
+    if stream.incomplete_ticks:
+        intervals = plural(stream.incomplete_ticks, "interval")
+        dropped = plural(stream.dropped_lines, "line")
+        parts.append(f"{intervals} left out as incomplete ({dropped})")
+    if stream.unknown_kinds:
+        parts.append(f"{count(stream.unknown_kinds)} of an unknown kind skipped")
+    return listing(parts)
+
+
+def _probe_counts(probes: Sequence[Probe]) -> str:
+    if not probes:
+        return "unknown: the tracer did not say"
+    states = ("attached", "failed", "unsupported")
+    parts = [
+        f"{sum(probe.state == state for probe in probes)} {state}"
+        for state in states
+        if state == "attached" or any(probe.state == state for probe in probes)
+    ]
+    other = sum(probe.state not in states for probe in probes)
+    return listing([*parts, *([f"{other} in another state"] if other else [])])
+
+
+def _lost_places(found: Quality, style: Style) -> list[str]:
+    places = sorted(
+        ((place, lost) for place, lost in found.lost.items() if lost), key=lambda item: -item[1]
+    )
+    if not places:
+        return []
+    rows = [(_PLACES.get(place, place), count(lost)) for place, lost in places[:_LISTED]]
+    return ["", *table((name("lost because"), number("records")), rows, style), ""]
+
+
+def _broken_probes(probes: Sequence[Probe], style: Style) -> list[str]:
+    broken = [probe for probe in probes if probe.state != "attached"]
+    lines: list[str] = []
+    for probe in broken[:_LISTED]:
+        reason = probe.reason or "no reason given"
+        label = style.text(f"{probe.name} {probe.state}", 40)
+        text = f"{label} ({style.text(probe.hook, 60, middle=True)}): {reason}"
+        lines += sentence(text, style, first=f"{INDENT}{INDENT}- ")
+    if len(broken) > _LISTED:
+        lines.append(f"{INDENT}{INDENT}{style.ellipsis} and {len(broken) - _LISTED} more")
+    return lines
+
+
+def _sections(found: Quality) -> str:
+    if not found.degraded_sections:
+        return "all measured in full"
+    parts = [
+        f"{degraded.section} {degraded.state} ({degraded.reason or 'no reason given'})"
+        for degraded in found.degraded_sections
+    ]
+    return "; ".join(parts)
+
+
+def _cost(found: Quality) -> str:
+    if found.tracer_cpu_seconds is None:
+        return "not measured"
+    percents = found.tracer_cpu_percent
+    share = f" ({percent(percents / 100)} of one core)" if percents is not None else ""
+    return f"{duration(found.tracer_cpu_seconds)}{share}"
+
+
+def _memory(found: Quality) -> str:
+    total = known(size(found.tracer_memory_bytes))
+    return f"{total} at most, maps {known(size(found.map_bytes))}"
+
+
+def _bpf(found: Quality) -> str:
+    if found.bpf_seconds_estimate is None:
+        return "run time not measured"
+    return f"about {duration(found.bpf_seconds_estimate)} of run time in the kernel (estimate)"
+
+
+def _versions(found: Quality) -> str:
+    return f"tracer {found.tracer_version or 'unknown'}, stream {found.stream_schema or 'unknown'}"
