@@ -25,18 +25,7 @@ from podtracer.btf_types import (
 )
 from podtracer.needs import ALL, Needs, Selection, layout, macro, missing, named, present
 
-__all__ = ["BASE_TYPES", "emit", "layout", "macro", "missing"]
-
-BASE_TYPES: Final = """\
-typedef unsigned char u8;
-typedef unsigned short u16;
-typedef unsigned int u32;
-typedef unsigned long long u64;
-typedef signed char s8;
-typedef short s16;
-typedef int s32;
-typedef long long s64;
-"""
+__all__ = ["emit", "layout", "macro", "missing"]
 
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _WIDEST: Final = 8
@@ -47,8 +36,8 @@ def emit(btf: Btf, needs: Needs) -> str:
     """Write the C header for `needs`; what the kernel lacks is left out.
 
     For what it has there are macros: HAVE_struct_sock, HAVE_sock__sk_protocol (dots become two
-    underscores), HAVE_tracepoint_NAME with ARGUMENTS_NAME, HAVE_func_NAME. BASE_TYPES must come
-    first. Raises BtfError if the BTF contradicts itself.
+    underscores), HAVE_tracepoint_NAME with ARGUMENTS_NAME, HAVE_func_NAME. It builds on u8 to
+    u64 and s8 to s64 of linux/types.h. Raises BtfError if the BTF contradicts itself.
     """
     return _Emitter(btf, needs).text()
 

@@ -1,0 +1,2 @@
+// Included by BCC or by its habits; linux/kconfig.h has brought everything already.
+#pragma once
