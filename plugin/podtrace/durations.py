@@ -13,8 +13,8 @@ from podtrace.errors import UsageError
 NANOSECONDS = {
     "ns": 1,
     "us": 1_000,
-    "µs": 1_000,  # noqa: RUF001 - the micro sign, which Go prints
-    "μs": 1_000,  # noqa: RUF001 - and the Greek letter
+    "µs": 1_000,
+    "μs": 1_000,
     "ms": 1_000_000,
     "s": 1_000_000_000,
     "m": 60_000_000_000,
@@ -22,7 +22,7 @@ NANOSECONDS = {
 }
 LONGEST_NS = 24 * NANOSECONDS["h"]
 
-_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)  # noqa: RUF001
+_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
 
 

@@ -11,8 +11,8 @@
      +- OutputError              exit 1   standard output cannot be written
 
 An error names the object that it is about and says what to do next. The command line prints it, in
-one place, as `error: MESSAGE`, then the details and the hint. Only there are the texts made safe for
-a terminal: a message may quote what a traced process wrote.
+one place, as `error: MESSAGE`, then the details and the hint. Only there are the texts made safe
+for a terminal: a message may quote what a traced process wrote.
 """
 
 from __future__ import annotations

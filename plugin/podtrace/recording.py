@@ -1,8 +1,8 @@
 """Recordings: the raw stream in a file, compressed if its name ends in .gz, and reading it back.
 
-A recording holds nothing but the stream, so that a replay goes through the same code as the run and
-gives the same report. What is written reaches the file every second: a crash leaves a recording that
-is cut, but readable.
+A recording holds nothing but the stream, so that a replay goes through the same code as the run
+and gives the same report. What is written reaches the file every second: a crash leaves a recording
+that is cut, but readable.
 """
 
 from __future__ import annotations
@@ -166,17 +166,16 @@ class RecordingReader:
         self._stopped = False
         self._cut = False
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise RecordingError(
                 f"cannot read the recording {path}: {error.strerror}",
                 "give the file that a run with --record FILE wrote",
             ) from error
-        self._file = os.fdopen(descriptor, "rb", buffering=0)
         try:
             self._head = self._check()
         except BaseException:
-            self._file.close()
+            self.close()
             raise
 
     def __iter__(self) -> Iterator[bytes]:
@@ -206,7 +205,9 @@ class RecordingReader:
     def close(self) -> None:
         """Close the file."""
         self._stopped = True
-        self._file.close()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def trouble(self) -> PodtraceError | None:
         """Say that the recording has no end."""
@@ -220,7 +221,7 @@ class RecordingReader:
 
     def _read(self) -> bytes:
         try:
-            return self._file.read(CHUNK_BYTES) or b""
+            return os.read(self._descriptor, CHUNK_BYTES)
         except OSError as error:
             raise RecordingError(
                 f"cannot read the recording {self._path}: {error.strerror}",
@@ -228,7 +229,7 @@ class RecordingReader:
             ) from error
 
     def _check(self) -> bytes:
-        if not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
+        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
             raise RecordingError(
                 f"{self._path} is no regular file",
                 "give the file that a run with --record FILE wrote",

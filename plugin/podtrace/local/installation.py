@@ -1,8 +1,8 @@
 """What has to be on this machine before the tracer can start, and the command that starts it.
 
-Only what the tracer cannot say itself is checked here: that its files are complete, that there is a
-Python to run it, and that this user may trace at all. Everything else (BCC, BTF, kernel lockdown, the
-target) is the tracer's own first check, which it reports as an `error` line.
+Only what the tracer cannot say itself is checked here: that its files are complete, that there is
+a Python to run it, and that this user may trace at all. Everything else (BCC, BTF, kernel lockdown,
+the target) is the tracer's own first check, which it reports as an `error` line.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Scope:
 
 @dataclass(frozen=True)
 class TracerSettings:
-    """What the tracer is told beside its target. All durations in nanoseconds; None: its default."""
+    """What the tracer is told beside its target, in nanoseconds; None means its own default."""
 
     duration_ns: int | None = None
     rtt_spike_ns: int | None = None
@@ -62,7 +62,7 @@ class TracerSettings:
 
 
 def tracer_folder(package: Path | None = None) -> Path:
-    """Return the folder that the tracer is run from: in a checkout, or inside the installed package.
+    """Return the folder that the tracer is run from, of a checkout or of the installed package.
 
     Raises:
         StartError: neither is there, or files are missing from it.
@@ -96,7 +96,7 @@ def tracer_python(environment: Mapping[str, str]) -> str:
             f"set {PYTHON_VARIABLE} to a Python that has BCC, or unset it for {SYSTEM_PYTHON}",
         )
     raise StartError(
-        f"{SYSTEM_PYTHON} is missing: the tracer runs under the distribution's Python, which has BCC",
+        f"{SYSTEM_PYTHON} is missing: the distribution's Python, which has BCC, runs the tracer",
         "install it, on Debian or Ubuntu with: sudo apt-get install python3 python3-bpfcc",
     )
 

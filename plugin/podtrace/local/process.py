@@ -7,6 +7,7 @@ died cannot end COMMAND and remove its cgroup any more: then that is done from h
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
@@ -49,7 +50,6 @@ class TracerProcess:
         self._stdin = stdin
         self._process: subprocess.Popen[bytes] | None = None
         self._stop_asked = False
-        self._killed = False
         self._closed = False
         self._last_output: deque[bytes] = deque()
 
@@ -92,20 +92,16 @@ class TracerProcess:
         if process is None:
             return
         if process.poll() is None:
-            self._killed = True
             _kill_session(process)
         self._finish()
 
     def trouble(self) -> PodtraceError | None:
         """Say how the tracer ended, where that was not of its own will."""
         process = self._process
-        if process is None or process.returncode in (None, 0, 1) and not self._last_output:
+        if process is None or process.returncode is None:
             return None
         code = process.returncode
-        if code is not None and code < 0:
-            how = f"was killed by {_signal_name(-code)}"
-        else:
-            how = f"ended with exit code {code}"
+        how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
         return StreamError(
             f"the tracer (PID {process.pid}) {how} before the trace was complete",
             "the report covers what arrived until then; run the same command again",
@@ -113,7 +109,7 @@ class TracerProcess:
         )
 
     def _start(self) -> subprocess.Popen[bytes] | None:
-        if self._stop_asked or self._closed:
+        if self._is_ending():
             return None
         try:
             process = subprocess.Popen(
@@ -129,9 +125,12 @@ class TracerProcess:
                 "check that this program runs at all",
             ) from error
         self._process = process
-        if self._stop_asked:  # by a signal while the process was being made
+        if self._is_ending():  # a signal came while the process was being made
             process.send_signal(signal.SIGINT)
         return process
+
+    def _is_ending(self) -> bool:
+        return self._stop_asked or self._closed
 
     def _keep_output(self, stream: IO[bytes]) -> bool:
         """Keep the end of what the tracer wrote to standard error; return whether more can come."""
@@ -153,15 +152,12 @@ class TracerProcess:
         try:
             process.wait(_EXIT_SECONDS)
         except subprocess.TimeoutExpired:
-            self._killed = True
             _kill_session(process)
             process.wait()
         if process.stderr is not None:
             os.set_blocking(process.stderr.fileno(), False)
-            try:
+            with contextlib.suppress(BlockingIOError):
                 self._keep_output(process.stderr)
-            except BlockingIOError:
-                pass
             process.stderr.close()
         process.stdout.close()
         if process.returncode < 0 and self._cleanup is not None:

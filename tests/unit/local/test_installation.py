@@ -1,0 +1,158 @@
+"""What is checked before the tracer is started, and the command line that starts it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from podtrace.errors import StartError
+from podtrace.local import installation
+from podtrace.local.installation import Scope, TracerSettings, tracer_command
+
+NEEDED = ("podtracer/__main__.py", "bpf/podtrace.h", "podtrace/wire/schema.py")
+SUDO = {"SUDO_UID": "1000", "SUDO_GID": "1001"}
+
+
+def make_folder(folder: Path, files: tuple[str, ...] = NEEDED) -> Path:
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def test_tracer_of_an_installed_package_is_found(tmp_path: Path) -> None:
+    package = tmp_path / "site-packages" / "podtrace"
+    folder = make_folder(package / "_tracer")
+    assert installation.tracer_folder(package) == folder
+
+
+def test_tracer_of_a_checkout_is_found(tmp_path: Path) -> None:
+    package = tmp_path / "plugin" / "podtrace"
+    package.mkdir(parents=True)
+    folder = make_folder(tmp_path / "tracer-image")
+    assert installation.tracer_folder(package) == folder
+
+
+@pytest.mark.parametrize("missing", NEEDED)
+def test_incomplete_installation_names_the_missing_file(tmp_path: Path, missing: str) -> None:
+    package = tmp_path / "podtrace"
+    make_folder(package / "_tracer", tuple(name for name in NEEDED if name != missing))
+    (package / "_tracer").mkdir(exist_ok=True)
+    with pytest.raises(StartError, match=f"incomplete: .*{missing} is missing"):
+        installation.tracer_folder(package)
+
+
+def test_python_is_the_distributions_unless_chosen() -> None:
+    assert installation.tracer_python({"PODTRACE_PYTHON": sys.executable}) == sys.executable
+    if os.path.exists(installation.SYSTEM_PYTHON):
+        assert installation.tracer_python({}) == installation.SYSTEM_PYTHON
+
+
+def test_chosen_python_that_is_no_program_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match=r"PODTRACE_PYTHON names .*/none, which is no program"):
+        installation.tracer_python({"PODTRACE_PYTHON": str(tmp_path / "none")})
+
+
+def test_missing_system_python_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installation, "SYSTEM_PYTHON", "/none/python3")
+    with pytest.raises(StartError) as caught:
+        installation.tracer_python({})
+    assert "python3-bpfcc" in (caught.value.hint or "")
+
+
+def status(tmp_path: Path, ambient: int) -> Path:
+    path = tmp_path / "status"
+    path.write_text(f"Name:\tx\nCapEff:\t{0:016x}\nCapAmb:\t{ambient:016x}\n")
+    return path
+
+
+def test_user_without_rights_gets_the_sudo_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    argv = ["/opt/kubectl-podtrace", "--local", "--", "sh", "-c", "echo $HOME"]
+    with pytest.raises(StartError) as caught:
+        installation.check_rights("/none", argv, status(tmp_path, 0))
+    assert caught.value.hint == ("run: sudo /opt/kubectl-podtrace --local -- sh -c 'echo $HOME'")
+    with pytest.raises(StartError):
+        installation.check_rights("/none", argv, tmp_path / "none")
+
+
+@pytest.mark.parametrize("capabilities", [1 << 21, 1 << 38 | 1 << 39])
+def test_ambient_capabilities_are_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capabilities: int
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    installation.check_rights("/none", ["x"], status(tmp_path, capabilities))
+
+
+def test_half_of_the_capabilities_is_not_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(StartError):
+        installation.check_rights("/none", ["x"], status(tmp_path, 1 << 39))
+
+
+def test_user_behind_sudo_is_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert installation.caller_ids(SUDO) == (1000, 1001)
+    assert installation.caller_ids({}) is None
+    assert installation.caller_ids({"SUDO_UID": "0", "SUDO_GID": "0"}) is None
+    assert installation.caller_ids({"SUDO_UID": "x", "SUDO_GID": "1"}) is None
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert installation.caller_ids(SUDO) is None
+
+
+def tracer_arguments(scope: Scope, settings: TracerSettings | None = None) -> list[str]:
+    line = tracer_command("py", Path("/t"), scope, settings or TracerSettings(), (1000, 1001))
+    assert line[:3] == ["py", "-I", "-c"]
+    assert line[4:7] == ["/t", "--parent", str(os.getpid())]
+    return line[7:]
+
+
+def test_each_scope_has_its_option() -> None:
+    assert tracer_arguments(Scope(cgroup="/c")) == ["--cgroup", "/c"]
+    assert tracer_arguments(Scope(pid=7)) == ["--pid", "7"]
+    assert tracer_arguments(Scope(container="abc")) == ["--container", "abc"]
+
+
+def test_command_runs_as_the_caller_and_comes_last() -> None:
+    scope = Scope(command=("ls", "--", "--for"))
+    expected = "--command --uid 1000 --gid 1001 --for 1.500000000 -- ls -- --for"
+    assert tracer_arguments(scope, TracerSettings(duration_ns=1_500_000_000)) == expected.split()
+
+
+def test_thresholds_of_the_kernel_side_are_passed_on() -> None:
+    settings = TracerSettings(rtt_spike_ns=1, slow_file_ns=2, long_block_ns=3)
+    assert tracer_arguments(Scope(pid=7), settings)[2:] == (
+        ["--rtt-spike", "1", "--slow-file", "2", "--long-block", "3"]
+    )
+
+
+def test_tracer_is_run_from_its_folder_only(tmp_path: Path) -> None:
+    """No PYTHON variable reaches the tracer's imports, and none is added for COMMAND."""
+    folder = make_folder(tmp_path / "tracer")
+    (folder / "podtracer" / "__init__.py").touch()
+    (folder / "podtracer" / "__main__.py").write_text(
+        "import os, sys, podtracer\n"
+        "print(podtracer.__file__, sys.argv[1:], os.environ.get('PYTHONPATH'))"
+    )
+    other = tmp_path / "other"
+    make_folder(other, ("podtracer/__init__.py", "os.py"))
+    line = tracer_command(sys.executable, folder, Scope(pid=7), TracerSettings())
+    environment = {**os.environ, "PYTHONPATH": str(other)}
+    done = subprocess.run(line, env=environment, cwd=other, capture_output=True, text=True)
+    expected = f"{folder}/podtracer/__init__.py ['--parent', '{os.getpid()}', '--pid', '7'] {other}"
+    assert done.stdout.strip() == expected, done.stderr
+
+
+def test_scope_is_labelled_for_messages() -> None:
+    assert Scope(cgroup="/c").label == "/c"
+    assert Scope(pid=7).label == "process 7"
+    assert Scope(container="abc").label == "container abc"
+    assert Scope(command=("ls", "-l")).label == "ls"
