@@ -21,11 +21,11 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: deps
-deps: deps-bcc $(COMPLETE) ## install what is missing: BCC for the system's Python, tools into .venv
+deps: system-packages $(COMPLETE) ## install what is missing: BCC for the system's Python, tools into .venv
 
-.PHONY: deps-bcc
-deps-bcc:
-	@scripts/install-dependencies.sh bcc
+.PHONY: system-packages
+system-packages:
+	@scripts/install-dependencies.sh bcc compiler network
 
 $(COMPLETE):
 	@PYTHON='$(PYTHON)' scripts/install-dependencies.sh python
@@ -45,7 +45,7 @@ demo: deps ## trace a small workload for ten seconds and print the report (as ro
 	$(BIN)/python tests/demo/run.py
 
 .PHONY: test
-test: $(if $(ROOT),deps-bcc) $(COMPLETE) ## run the tests; those that trace for real only as root
+test: $(if $(ROOT),system-packages) $(COMPLETE) ## run the tests; those that trace for real only as root
 	$(BIN)/pytest -m 'not bench and not e2e and not kernels' $(PYTEST_ARGS)
 
 .PHONY: lint

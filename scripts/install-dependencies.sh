@@ -1,74 +1,94 @@
 #!/usr/bin/env bash
 # Install what podtrace needs from the distribution and what is not there yet.
 #
-#   scripts/install-dependencies.sh python   a Python >= 3.11 that can make virtual environments
-#   scripts/install-dependencies.sh bcc      BCC for the system's Python, which runs the tracer
+#   scripts/install-dependencies.sh NAME...
 #
-# PYTHON names the first of the two, python3 by default. Nothing is touched that works already.
+#   python     a Python >= 3.11 that can make virtual environments; PYTHON names it (python3)
+#   bcc        BCC for the system's Python, which runs the tracer
+#   compiler   a C compiler: the tests' fastest workloads are in C
+#   network    the ip command: the tests build links
+#   bpftrace   what the benchmarks compare with
+#
+# What works already is left alone.
 set -euo pipefail
 
 readonly python=${PYTHON:-python3}
 readonly system_python=/usr/bin/python3
 
+declare -rA packages=(
+    [python]="python3 python3-venv"
+    [bcc]="python3-bpfcc"
+    [compiler]="gcc libc6-dev"
+    [network]="iproute2"
+    [bpftrace]="bpftrace"
+)
+
 has_python() {
     "$python" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
 }
 
-# The PyPI project named bcc is an unrelated library: only the distribution's package has BPF.
+# The PyPI project named bcc is an unrelated library: only the distribution's package has tables.
 has_bcc() {
-    "$system_python" -I -S -c '
-import sys, sysconfig
-from importlib.machinery import PathFinder
-paths = ["/usr/lib/python3/dist-packages", *sysconfig.get_paths().values()]
-spec = PathFinder.find_spec("bcc", paths)
-sys.exit(spec is None or PathFinder.find_spec("table", spec.submodule_search_locations) is None)
-' 2>/dev/null
+    "$system_python" -I -c 'import importlib.util as u; u.find_spec("bcc.table") or exit(1)' \
+        2>/dev/null
 }
 
-explain() {
-    local packages=$1
-    if ! command -v apt-get >/dev/null; then
-        echo "error: not installed: $packages (the names of Debian's packages)" >&2
-        echo "Install them with this distribution's package manager; BCC's Python package is" >&2
-        echo "python3-bcc on Fedora, RHEL and openSUSE, python-bcc on Arch, py3-bcc on Alpine." >&2
+has_compiler() {
+    echo 'int main(void) { return 0; }' | cc -x c -o /dev/null - 2>/dev/null
+}
+
+has_network() {
+    command -v ip >/dev/null
+}
+
+has_bpftrace() {
+    command -v bpftrace >/dev/null
+}
+
+refuse() {
+    echo "error: not installed: $* (Debian's names)" >&2
+    if command -v apt-get >/dev/null; then
+        echo "Run as root: apt-get install --no-install-recommends $*" >&2
     else
-        echo "error: not installed: $packages" >&2
-        echo "Run as root: apt-get install --no-install-recommends $packages" >&2
+        echo "Install them with this distribution's package manager. BCC's Python package is called" >&2
+        echo "python3-bcc on Fedora, RHEL and openSUSE, python-bcc on Arch, py3-bcc on Alpine." >&2
     fi
+    exit 1
 }
 
 install() {
     local options=(-qq -y --no-install-recommends -o Acquire::Retries=2 -o Acquire::http::Timeout=30)
     export DEBIAN_FRONTEND=noninteractive
     echo "installing $*" >&2
-    # Package lists that are there and fresh enough save the update, which is the slow part.
-    apt-get install "${options[@]}" "$@" >&2 </dev/null 2>/dev/null && return
+    # Package lists that are there and recent save the update.
+    apt-get install "${options[@]}" "$@" </dev/null >/dev/null 2>&1 && return
     apt-get update -qq -o Acquire::http::Timeout=30 >&2 ||
         echo "warning: some package lists could not be updated" >&2
-    apt-get install "${options[@]}" "$@" >&2 </dev/null
+    apt-get install "${options[@]}" "$@" </dev/null >&2
 }
 
+needs=()
 missing=()
 for need in "$@"; do
-    case $need in
-    python) has_python || missing+=(python3 python3-venv) ;;
-    bcc) has_bcc || missing+=(python3-bpfcc) ;;
-    *)
-        echo "error: unknown dependency $need; known: python, bcc" >&2
+    if [[ -z ${packages[$need]:-} ]]; then
+        echo "error: no dependency is called $need; there are: ${!packages[*]}" >&2
         exit 2
-        ;;
-    esac
+    fi
+    if ! "has_$need"; then
+        needs+=("$need")
+        read -ra names <<<"${packages[$need]}"
+        missing+=("${names[@]}")
+    fi
 done
 ((${#missing[@]})) || exit 0
 
-if ! command -v apt-get >/dev/null || ((EUID != 0)); then
-    explain "${missing[*]}"
-    exit 1
+if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
+    refuse "${missing[@]}"
 fi
 install "${missing[@]}"
-for need in "$@"; do
+for need in "${needs[@]}"; do
     if ! "has_$need"; then
-        echo "error: ${missing[*]} installed, but $need is still not usable" >&2
+        echo "error: ${packages[$need]} installed, and still no usable $need" >&2
         [[ $need != python ]] ||
             echo "podtrace needs Python >= 3.11; name another one: make PYTHON=python3.12" >&2
         exit 1
