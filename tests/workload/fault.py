@@ -1,9 +1,9 @@
 """A steady honest load with one named fault on top, or with none.
 
-Every round does the same modest work: a look-up, a connect with an exchange, file reads and writes,
-a little CPU, a sleep. The fault adds its own operations, so that the rest of the report stays healthy.
-Throttling, starvation and slow storage are done to the process from outside (quota, competitors, a slow
-file system); here they only get something to act upon.
+Every round does the same modest work: a look-up, a connect with an exchange, file reads and
+writes, a little CPU, a sleep. The fault adds its own operations; the rest stays healthy.
+Throttling, starvation and slow storage are done to the process from outside (quota, competitors,
+a slow file system); here they only get something to act upon.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A file system in memory whose reads, writes and fsyncs take a known time.
 
-It speaks the kernel's FUSE protocol (linux/fuse.h, 7.31) on /dev/fuse by itself, so that it needs no
+It speaks the kernel's FUSE protocol (linux/fuse.h, 7.31) on /dev/fuse by itself, so it needs no
 library: one flat directory of regular files, one request at a time. `--every N` delays only each
 N-th operation of a kind. Files are opened for direct I/O: every read and write comes here.
 """
