@@ -58,13 +58,17 @@ refuse() {
 
 install() {
     local options=(-qq -y --no-install-recommends -o Acquire::Retries=2 -o Acquire::http::Timeout=30)
+    local output
     export DEBIAN_FRONTEND=noninteractive
     echo "installing $*" >&2
     # Package lists that are there and recent save the update.
     apt-get install "${options[@]}" "$@" </dev/null >/dev/null 2>&1 && return
-    apt-get update -qq -o Acquire::http::Timeout=30 >&2 ||
+    apt-get update -qq -o Acquire::http::Timeout=30 </dev/null >&2 ||
         echo "warning: some package lists could not be updated" >&2
-    apt-get install "${options[@]}" "$@" </dev/null >&2
+    if ! output=$(apt-get install "${options[@]}" "$@" </dev/null 2>&1); then
+        printf '%s\nerror: apt-get could not install %s\n' "$output" "$*" >&2
+        exit 1
+    fi
 }
 
 needs=()
