@@ -38,11 +38,11 @@ def latency_table(
     return lines
 
 
-def endpoint(address: str, port: int | None, label: str | None = None) -> str:
-    """Return `10.0.0.5:5432`, `[::1]:80`, with a known name in brackets; not yet escaped."""
+def endpoint(address: str, port: int | None, label: str | None = None) -> tuple[str, ...]:
+    """Return `10.0.0.5:5432 (db.example)` and, for narrow columns, the address alone."""
     host = f"[{address}]" if port is not None and ":" in address else address
     place = host if port is None else f"{host}:{port}"
-    return f"{place} ({label})" if label else place
+    return (f"{place} ({label})", place) if label else (place,)
 
 
 def breakdown(errors: Mapping[str, int] | None, limit: int = 5) -> str:
@@ -79,7 +79,7 @@ def caveat(snapshot: Snapshot, style: Style, *sections: str) -> list[str]:
         if degraded.section in sections:
             reason = degraded.reason or "the tracer gave no reason"
             lines.extend(sentence(f"Measured in part: {reason}", style))
-    return lines
+    return [*lines, ""] if lines else []
 
 
 def in_window(snapshot: Snapshot) -> str:

@@ -10,7 +10,7 @@ from podtrace.report.escape import cell_width
 from podtrace.report.style import Style
 from podtrace.report.table import INDENT
 
-LONGEST_SENTENCE = 480
+LONGEST_SENTENCE = 320
 _LABEL_WIDTH = 16
 
 

@@ -1,8 +1,8 @@
 """Aligned columns within a fixed width.
 
-Numbers stand right, names left. One column may be flexible: it gets what the others leave and its
-names are shortened in the middle. Every cell passes the escape gate here, so that a section cannot
-forget it.
+Numbers stand right, names left. Flexible columns get what the others leave, and their names are
+shortened in the middle. A cell may be several texts, the longest first: the first that fits is
+taken. Every cell passes the escape gate here, so that a section cannot forget it.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,9 @@ from podtrace.report.style import Style
 INDENT = "  "
 _GAP = 2
 _SMALLEST_NAME = 8
+
+
+Cell = str | tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ def number(title: str, least: int = 0) -> Column:
 
 def table(
     columns: Sequence[Column],
-    rows: Sequence[Sequence[str]],
+    rows: Sequence[Sequence[Cell]],
     style: Style,
     *,
     heading: bool = True,
@@ -49,7 +52,7 @@ def table(
         max(
             column.least,
             cell_width(column.title) if heading else 0,
-            *(cell_width(style.text(row[index], column.limit)) for row in rows),
+            *(cell_width(style.text(_longest(row[index]), column.limit)) for row in rows),
             0,
         )
         for index, column in enumerate(columns)
@@ -71,18 +74,31 @@ def table(
 
 
 def _flexible_width(
-    column: Column, index: int, rows: Sequence[Sequence[str]], style: Style, share: int
+    column: Column, index: int, rows: Sequence[Sequence[Cell]], style: Style, share: int
 ) -> int:
-    wanted = max((cell_width(style.text(row[index], share)) for row in rows), default=0)
+    wanted = max((cell_width(style.text(_longest(row[index]), share)) for row in rows), default=0)
     return max(min(max(wanted, cell_width(column.title), column.least), share), _SMALLEST_NAME)
 
 
 def _line(
-    columns: Sequence[Column], widths: Sequence[int], cells: Sequence[str], style: Style
+    columns: Sequence[Column], widths: Sequence[int], cells: Sequence[Cell], style: Style
 ) -> str:
     parts = []
     for column, width, cell in zip(columns, widths, cells, strict=True):
-        safe = style.glyphs(cell) if column.right else style.text(cell, width, middle=True)
+        safe = style.glyphs(_longest(cell)) if column.right else _fitting(cell, width, style)
         fill = " " * max(width - cell_width(safe), 0)
         parts.append(fill + safe if column.right else safe + fill)
     return (INDENT + (" " * _GAP).join(parts)).rstrip()
+
+
+def _longest(cell: Cell) -> str:
+    return cell if isinstance(cell, str) else cell[0]
+
+
+def _fitting(cell: Cell, width: int, style: Style) -> str:
+    texts = (cell,) if isinstance(cell, str) else cell
+    for text in texts[:-1]:
+        safe = style.text(text)
+        if cell_width(safe) <= width:
+            return safe
+    return style.text(texts[-1], width, middle=True)

@@ -53,11 +53,9 @@ def timeline(snapshot: Snapshot, style: Style) -> list[str]:
     if not section.buckets:
         return sentence(absent(snapshot), style)
     peak = max((bucket.events_per_second or 0.0 for bucket in section.buckets), default=0.0)
-    lines = sentence(
-        f"Events in buckets of {plural(section.bucket_seconds, 'second')}, UTC; "
-        f"the longest bar is {rate(peak)}.",
-        style,
-    )
+    scale = f"the longest bar is {rate(peak)}" if peak else "there was none"
+    text = f"Events in buckets of {plural(section.bucket_seconds, 'second')}, UTC; {scale}."
+    lines = sentence(text, style)
     rows = [
         (
             time_of_day(bucket.start),
@@ -90,7 +88,8 @@ def bursts(snapshot: Snapshot, style: Style) -> list[str]:
                 + rule
             )
         return (
-            sentence(f"No burst: the rate stayed near its median of {rate(typical)}.", style) + rule
+            sentence(f"No burst: no rate stood out from the median of {rate(typical)}.", style)
+            + rule
         )
     rows = [
         (

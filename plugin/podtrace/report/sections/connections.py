@@ -85,7 +85,6 @@ def patterns(snapshot: Snapshot, style: Style) -> list[str]:
             count(target.connects),
             rate(target.connects_per_second),
             count(target.failed),
-            count(target.closed),
             duration(target.mean_lifetime_seconds),
             _per_connection(target.requests_per_connection),
         )
@@ -94,15 +93,16 @@ def patterns(snapshot: Snapshot, style: Style) -> list[str]:
     columns = (
         name("target"),
         name("pattern", flexible=False, limit=10),
-        number("connects"),
+        number("conns"),
         number("rate", 6),
         number("failed"),
-        number("closed"),
-        number("lifetime"),
-        number("requests"),
+        number("life", 7),
+        number("req/conn"),
     )
     lines = [*table(columns, rows, style), *more(TOP, section.targets, style), ""]
-    lines += sentence("lifetime: mean of closed connections; requests: per connection", style)
+    lines += sentence(
+        "life: mean lifetime of closed connections; req/conn: requests per connection", style
+    )
     return lines + sentence(f"Rule: {section.rule}", style)
 
 

@@ -31,8 +31,8 @@ def quality(snapshot: Snapshot, style: Style) -> list[str]:
     lines = facts(
         (
             ("Complete", complete),
-            ("Lost records", _lost(found)),
-            ("Over the limit", _overflow(found)),
+            ("Lost records", _lost(snapshot)),
+            ("Overflow", _overflow(found)),
             ("Suppressed", _suppressed(found)),
             ("Stream", _stream(found.stream)),
             ("Probes", _probe_counts(found.probes)),
@@ -40,7 +40,8 @@ def quality(snapshot: Snapshot, style: Style) -> list[str]:
         style,
     )
     lines += _lost_places(found, style) + _broken_probes(found.probes, style)
-    lines += facts((("Sections", _sections(found)),), style)
+    lines += facts((("Sections", _section_counts(snapshot)),), style)
+    lines += _degraded(found, style)
     lines += facts(
         (
             ("Tracer CPU", _cost(found)),
@@ -53,23 +54,24 @@ def quality(snapshot: Snapshot, style: Style) -> list[str]:
     return [*lines, "", *sentence('A "-" in a table: no operation to take the figure from.', style)]
 
 
-def _lost(found: Quality) -> str:
+def _lost(snapshot: Snapshot) -> str:
+    found = snapshot.quality
     if not found.lost_total:
-        return "none"
+        return "none" if snapshot.window.ticks else "unknown"
     ratio = f", {percent(found.lost_ratio)} of all" if found.lost_ratio is not None else ""
-    return f"{count(found.lost_total)}{ratio}: the counts above are too low by as much"
+    return f"{count(found.lost_total)}{ratio}; what they held is in no figure above"
 
 
 def _overflow(found: Quality) -> str:
     if not found.overflow:
-        return "nothing"
+        return "none"
     text = plural(found.overflow, "operation")
     return f"{text} counted, but without its process: a table was full"
 
 
 def _suppressed(found: Quality) -> str:
     if not found.suppressed:
-        return "no notable event"
+        return "none"
     text = plural(found.suppressed, "notable event")
     return f"{text} not listed one by one; they are in all counts"
 
@@ -128,14 +130,19 @@ def _broken_probes(probes: Sequence[Probe], style: Style) -> list[str]:
     return lines
 
 
-def _sections(found: Quality) -> str:
-    if not found.degraded_sections:
-        return "all measured in full"
-    parts = [
-        f"{degraded.section} {degraded.state} ({degraded.reason or 'no reason given'})"
-        for degraded in found.degraded_sections
-    ]
-    return "; ".join(parts)
+def _section_counts(snapshot: Snapshot) -> str:
+    degraded = snapshot.quality.degraded_sections
+    if degraded:
+        return f"{plural(len(degraded), 'section')} not, or not fully, measured"
+    return "all measured in full" if snapshot.quality.probes else "unknown"
+
+
+def _degraded(found: Quality, style: Style) -> list[str]:
+    lines: list[str] = []
+    for degraded in found.degraded_sections:
+        text = f"{degraded.section} {degraded.state}: {degraded.reason or 'no reason given'}"
+        lines += sentence(text, style, first=f"{INDENT}{INDENT}- ")
+    return lines
 
 
 def _cost(found: Quality) -> str:
@@ -147,8 +154,9 @@ def _cost(found: Quality) -> str:
 
 
 def _memory(found: Quality) -> str:
-    total = known(size(found.tracer_memory_bytes))
-    return f"{total} at most, maps {known(size(found.map_bytes))}"
+    if found.tracer_memory_bytes is None:
+        return "not measured"
+    return f"{size(found.tracer_memory_bytes)} at most, kernel maps {known(size(found.map_bytes))}"
 
 
 def _bpf(found: Quality) -> str:

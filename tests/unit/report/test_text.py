@@ -1,0 +1,158 @@
+"""The text report at 80 columns, held to the files in snapshots/.
+
+After a wanted change of the report, write the files anew and look at the difference:
+
+    PODTRACE_UPDATE_SNAPSHOTS=1 pytest tests/unit/report/test_text.py
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.text import Text
+
+from podtrace.model.snapshot import Snapshot
+from podtrace.report.escape import cell_width
+from podtrace.report.style import Style, style_for
+from podtrace.report.text import HEADINGS, report_lines, write_text
+from unit.report import examples
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+EXAMPLES: dict[str, Callable[[], Snapshot]] = {
+    "busy": examples.busy,
+    "idle": examples.idle,
+    "blind": examples.blind,
+    "torn": examples.torn,
+    "nothing": examples.nothing,
+    "hostile": examples.hostile,
+}
+ASCII = Style(unicode=False)
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("style", [Style(), ASCII], ids=["utf8", "ascii"])
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_report_looks_as_agreed(example: str, style: Style) -> None:
+    text = "\n".join(report_lines(EXAMPLES[example](), style)) + "\n"
+    path = SNAPSHOTS / f"{example}{'' if style.unicode else '.ascii'}.txt"
+    if os.environ.get("PODTRACE_UPDATE_SNAPSHOTS"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_every_section_is_present_in_order_and_never_empty(example: str) -> None:
+    lines = report_lines(EXAMPLES[example]())
+    places = [lines.index(heading) for heading in HEADINGS]
+    assert places == sorted(places)
+    for place, following in zip(places, [*places[1:], len(lines)], strict=True):
+        assert any(line.strip() for line in lines[place + 2 : following])
+
+
+def test_order_of_the_sections_is_the_promised_one() -> None:
+    assert HEADINGS == (
+        "Summary",
+        "DNS Statistics",
+        "TCP Statistics",
+        "Connection Statistics",
+        "File System Statistics",
+        "CPU Statistics",
+        "CPU Usage by Process",
+        "Process Activity",
+        "Activity Timeline",
+        "Activity Bursts",
+        "Connection Patterns",
+        "Network I/O Patterns",
+        "Potential Issues",
+        "Trace Quality",
+    )
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.text(st.characters(codec=None, exclude_categories=()), max_size=300),
+    st.sampled_from([0, 1, 7, 10**6, 10**15]),
+    st.booleans(),
+)
+def test_no_input_makes_a_line_too_wide_or_unsafe(text: str, scale: int, unicode: bool) -> None:
+    for line in report_lines(examples.hostile(text, scale), Style(unicode=unicode)):
+        assert cell_width(line) <= 80
+        assert cell_len(line) <= 80
+        assert not any(unicodedata.category(character)[0] == "C" for character in line)
+        assert unicode or line.isascii()
+
+
+def test_very_long_names_are_cut_not_wrapped_over_the_screen() -> None:
+    lines = report_lines(examples.hostile("n" * 100_000))
+    assert max(map(cell_width, lines)) == 80
+    assert len(lines) < 400
+
+
+def test_not_measured_and_zero_look_different() -> None:
+    idle = report_lines(examples.idle())
+    blind = report_lines(examples.blind())
+    assert "  No DNS query was seen in 3.00 s." in idle
+    assert "  Not measured: cgroup_skb programs may not be attached here" in blind
+    assert "  Throttled         not measured" in blind
+    assert not any("not measured" in line.lower() for line in idle)
+
+
+def test_top_lists_say_how_many_rows_they_leave_out() -> None:
+    busy = examples.busy()
+    assert busy.cpu_usage is not None
+    many = dataclasses.replace(busy, cpu_usage=busy.cpu_usage[:1] * 20)
+    assert "  … and 12 more" in report_lines(many)
+    assert "  ... and 12 more" in report_lines(many, ASCII)
+
+
+def test_peer_in_a_narrow_column_keeps_its_whole_address() -> None:
+    tcp = report_lines(examples.busy())
+    peers = [line for line in tcp if line.startswith("  10.0.0.7:443")]
+    assert len(peers) == 4
+
+
+def test_plain_stream_gets_no_escape_sequence() -> None:
+    stream = io.StringIO()
+    write_text(examples.busy(), stream)
+    assert "\x1b" not in stream.getvalue()
+    assert stream.getvalue().splitlines() == report_lines(examples.busy())
+
+
+def test_terminal_gets_colour_over_the_very_same_characters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    stream = Terminal()
+    write_text(examples.busy(), stream)
+    assert "\x1b[1;31mCRITICAL\x1b[0m" in stream.getvalue()
+    assert Text.from_ansi(stream.getvalue()).plain.splitlines() == report_lines(examples.busy())
+
+
+@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_terminal_without_colour_is_respected(environment: dict[str, str]) -> None:
+    assert not style_for(Terminal(), environment).colour
+    assert style_for(Terminal(), {"TERM": "xterm"}).colour
+
+
+def test_output_that_is_not_utf8_gets_ascii() -> None:
+    latin = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+    assert not style_for(latin, {}).unicode
+    write_text(examples.busy(), latin)
+    assert style_for(io.TextIOWrapper(io.BytesIO(), encoding="UTF-8"), {}).unicode
