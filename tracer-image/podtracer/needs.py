@@ -6,7 +6,7 @@ apart from header.py because absence is also what `hello` and the report tell ab
 Keys of needs and what their values list:
 
 * "struct x", "union x", "typedef x": members, dotted through embedded structs ("se.vruntime");
-  "*" for all of them.
+  "*" for all of them. A named struct that is embedded is opaque unless it has needs of its own.
 * "enum x": enumerators, "*" for all; "enum" alone: enumerators of any enum, anonymous ones too.
 * "tracepoint x", "func x": nothing.
 """
@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from podtracer.btf import Btf
-from podtracer.btf_types import STRUCT, UNION
+from podtracer.btf_types import ENUM, ENUM64, STRUCT, UNION
 
 Needs = Mapping[str, Sequence[str]]
 
@@ -97,12 +97,15 @@ def named(btf: Btf, key: str) -> int | None:
 def present(btf: Btf, needs: Needs) -> Iterator[tuple[str, str]]:
     """Each (key, member) that this kernel has; the member is "" for the type itself."""
     for key, names in needs.items():
-        if key != "enum" and named(btf, key) is None:
-            continue
-        if key != "enum":
+        type_id = named(btf, key)
+        if type_id is not None:
             yield key, ""
+        elif key != "enum":
+            continue
         for name in names:
-            if name != ALL and _has(btf, key, name):
+            if name == ALL and type_id is not None:
+                yield from ((key, each) for each in _all_names(btf, type_id))
+            elif _has(btf, key, name):
                 yield key, name
 
 
@@ -140,6 +143,17 @@ def macro(key: str, member: str = "") -> str:
     if not member:
         return f"HAVE_{kind}_{name}"
     return "HAVE_" + "__".join(part for part in (name, *member.split(".")) if part)
+
+
+def _all_names(btf: Btf, type_id: int) -> Iterator[str]:
+    if btf.kind(type_id) in (ENUM, ENUM64):
+        yield from (name for name, _ in btf.enumerators(type_id))
+        return
+    for field in btf.fields(btf.element(type_id)):
+        if field.name:
+            yield field.name
+        else:
+            yield from _all_names(btf, field.type_id)
 
 
 def _has(btf: Btf, key: str, name: str) -> bool:
