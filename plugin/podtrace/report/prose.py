@@ -4,6 +4,7 @@ Text comes in raw, passes the escape gate here, and is then wrapped by terminal 
 than a line is broken, because a line may never grow beyond the width.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 
 from podtrace.report.escape import cell_width
@@ -12,6 +13,7 @@ from podtrace.report.table import INDENT
 
 LONGEST_SENTENCE = 320
 _LABEL_WIDTH = 16
+_UNIT = re.compile(r"\\\\|\\x[0-9a-f]{2}|\\u\{[0-9a-f]+\}|.", re.DOTALL)
 
 
 def sentence(text: str, style: Style, *, first: str = INDENT, rest: str | None = None) -> list[str]:
@@ -60,12 +62,13 @@ def more(shown: int, every: Sequence[object], style: Style) -> list[str]:
 
 
 def _words(text: str, width: int) -> Iterable[str]:
+    """Yield words, long ones in pieces; an escape and a character's marks stay in one piece."""
     for word in text.split(" "):
         piece = ""
-        for character in word:
-            if piece and cell_width(piece + character) > width:
+        for unit in _UNIT.findall(word):
+            if piece and cell_width(piece + unit) > width:
                 yield piece
                 piece = ""
-            piece += character
+            piece += unit
         if piece:
             yield piece

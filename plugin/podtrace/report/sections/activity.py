@@ -1,7 +1,7 @@
 """Who did it and when: events by process, over time, and in bursts."""
 
 from podtrace.model.snapshot import ProcessActivity, Snapshot, TimelineBucket
-from podtrace.report.instants import time_of_day
+from podtrace.report.instants import moment, time_of_day
 from podtrace.report.measures import TOP, absent, caveat, in_window
 from podtrace.report.prose import more, plural, sentence
 from podtrace.report.quantities import count, duration, percent, rate
@@ -9,6 +9,7 @@ from podtrace.report.style import Style
 from podtrace.report.table import name, number, table
 
 _BAR = 32
+_DAY = 86_400
 _SECTIONS = {
     "dns": "DNS",
     "tcp": "TCP",
@@ -56,11 +57,14 @@ def timeline(snapshot: Snapshot, style: Style) -> list[str]:
     scale = f"the longest bar is {rate(peak)}" if peak else "there was none"
     text = f"Events in buckets of {plural(section.bucket_seconds, 'second')}, UTC; {scale}."
     lines = sentence(text, style)
+    # Stretches of days need the date, which takes room from the bars.
+    long = len(section.buckets) * section.bucket_seconds > _DAY
+    bar = _BAR // 2 if long else _BAR
     rows = [
         (
-            time_of_day(bucket.start),
+            moment(bucket.start) or "" if long else time_of_day(bucket.start),
             count(bucket.events) if bucket.events is not None else "",
-            style.bar(bucket.events_per_second / peak, _BAR)
+            style.bar(bucket.events_per_second / peak, bar)
             if peak and bucket.events_per_second
             else "",
             _remark(bucket, section.bucket_seconds),
@@ -70,7 +74,7 @@ def timeline(snapshot: Snapshot, style: Style) -> list[str]:
     columns = (
         name("from", flexible=False, least=8),
         number("events", 8),
-        name("", flexible=False, least=_BAR, limit=_BAR),
+        name("", flexible=False, least=bar, limit=bar),
         name("", flexible=False),
     )
     return lines + table(columns, rows, style)
