@@ -137,7 +137,11 @@ class Server:
         self.streams[number] = (stream, rest)
 
     def _hold(self, request: bytes, arrived_ns: int, sock: socket.socket, peer: Any) -> None:
-        _, name, _ = dns_message.question(request)
+        try:
+            _, name, _ = dns_message.question(request)
+        except (struct.error, IndexError):
+            self.counts["junk"] += 1
+            return
         delay_ns = self.delay_ns
         if match := re.search(r"\.d(\d+)\.", name):
             delay_ns = int(match[1]) * 1_000_000

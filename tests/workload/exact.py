@@ -45,10 +45,15 @@ class Exact:
         self._use_pipe()
         self._sleep()
         self._burn()
+        stay_ns = time.monotonic_ns()
+        if self.options.stay:
+            time.sleep(self.options.stay)
         return {
             **self.truth,
             "pid": os.getpid(),
+            "stay_ns": time.monotonic_ns() - stay_ns,
             "cpu_ns": time.process_time_ns() - cpu_before_ns,
+            "process_cpu_ns": time.process_time_ns(),
             "elapsed_ns": time.monotonic_ns() - begun_ns,
         }
 
@@ -236,6 +241,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--times", type=int, default=1, help="do every count so many times")
     parser.add_argument("--fork", action="store_true", help="work in a child made after the gate")
     parser.add_argument("--no-gate", action="store_true", help="start at once, leave when done")
+    parser.add_argument("--stay", type=float, default=0.0, help="sleep at the end, in seconds")
     options = parser.parse_args()
     for name in counts:
         attribute = name.replace("-", "_")

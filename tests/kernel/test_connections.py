@@ -1,0 +1,150 @@
+"""Connects of every outcome, accepted connections and resets. One traced run, many figures."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from kernel.exact_checks import near_delay
+from kernel.servers import start_servers
+from kernel.tracing import Report, Trace
+from workload.stage import Stage
+
+BLACKHOLE_PORT = 7001
+UNREACHABLE_PORT = 7002
+RTT_MS = 25.0
+GIVEN_UP_SECONDS = 0.3
+ACCEPTS = 9
+ACCEPTS_IPV6 = 4
+
+
+@dataclass
+class Run:
+    report: Report
+    results: list[Any]
+    far: str
+    far_ipv6: str
+    port: int
+    link: dict[str, Any]
+
+    def peer(self, address: str, port: int) -> dict[str, Any]:
+        return self.report.entry("connections.targets", address=address, port=port)
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def _greet(address: str, port: int, times: int) -> None:
+    for _ in range(times):
+        with socket.create_connection((address, port), timeout=10) as sock:
+            sock.send(b"hello")
+            assert sock.recv(100) == b"hello"
+
+
+@pytest.fixture(scope="module")
+def run(module_stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    stage = module_stage
+    servers = start_servers(stage)
+    link = stage.start(
+        "link.py",
+        *("--rtt-ms", RTT_MS, "--blackhole-port", BLACKHOLE_PORT),
+        *("--unreachable-port", UNREACHABLE_PORT),
+    )
+    near, far, far_ipv6 = (link.facts[key] for key in ("near", "far", "far_ipv6"))
+    distant = stage.start("tcp_server.py", "--listen", near, "--listen", link.facts["near_ipv6"])
+    port = distant.facts["port"]
+    own_port = _free_port()
+    steps: list[list[Any]] = [
+        ["listen", {"address": "::", "port": own_port}],
+        ["gate", {}],
+        ["accept", {"times": ACCEPTS + ACCEPTS_IPV6}],
+        ["connect", {"address": far, "port": port, "times": 21}],
+        ["connect", {"address": far_ipv6, "port": port, "times": 11}],
+        ["connect", {"address": "127.0.0.1", "port": servers.port, "times": 5}],
+        ["connect", {"address": "127.0.0.1", "port": servers.refused_port, "times": 3}],
+        ["connect", {"address": "::1", "port": servers.refused_port, "times": 2}],
+        ["connect", {"address": far, "port": UNREACHABLE_PORT, "times": 2}],
+        ["connect", {"address": far, "port": BLACKHOLE_PORT, "syn_count": 1}],
+        ["connect", {"address": "224.0.0.1", "port": 80, "times": 2}],
+        [
+            "begin_connect",
+            {"address": far, "port": BLACKHOLE_PORT, "give_up_after": GIVEN_UP_SECONDS, "times": 2},
+        ],
+        ["connect_datagram", {"address": "127.0.0.1", "port": 9}],
+        ["begin_connect", {"address": far, "port": BLACKHOLE_PORT, "times": 3}],
+    ]
+    cgroup = stage.cgroup("connections")
+    program = stage.start("steps.py", json.dumps(steps), cgroups=[cgroup])
+    with Trace(tmp_path_factory.mktemp("connections"), "--cgroup", cgroup) as trace:
+        program.go()
+        _greet("127.0.0.1", own_port, ACCEPTS)
+        _greet("::1", own_port, ACCEPTS_IPV6)
+        program.wait_done()
+        trace.wait_tick()
+        report = trace.stop()
+    results = program.truth()["results"]
+    yield Run(report, results, far, far_ipv6, port, link.truth())
+
+
+def test_workload_met_the_outcomes_that_were_meant(run: Run) -> None:
+    flat = [code for result in run.results if isinstance(result, list) for code in result]
+    assert flat.count("ok") == 21 + 11 + 5
+    assert flat.count("ECONNREFUSED") == 5
+    assert flat.count("EHOSTUNREACH") == 2
+    assert flat.count("ETIMEDOUT") == 1
+    assert flat.count("ENETUNREACH") == 2
+
+
+def test_errors_are_counted_by_name(run: Run) -> None:
+    errors = dict(run.report["connections.errors"])
+    assert errors.pop("ECONNREFUSED") == 5
+    assert errors.pop("EHOSTUNREACH") == 2
+    assert errors.pop("ETIMEDOUT") == 1
+    assert errors.pop("ENETUNREACH") == 2
+    assert list(errors.values()) == [2], "given up by the application"
+
+
+def test_every_attempt_has_one_outcome(run: Run) -> None:
+    assert run.report["connections.attempts"] == 37 + 5 + 2 + 1 + 2 + 2 + 3
+    assert run.report["connections.failed"] == 5 + 2 + 1 + 2 + 2
+    assert run.report["connections.latency.count"] == 37
+    assert run.report["connections.in_progress"] == 3
+
+
+def test_connect_delay_is_the_injected_one(run: Run) -> None:
+    injected = 2 * run.link["delay_p50_ns"] / 1e9
+    for address, count in ((run.far, 21), (run.far_ipv6, 11)):
+        latency = run.peer(address, run.port)["latency"]
+        assert latency["count"] == count
+        assert near_delay(latency["p50_seconds"], injected)
+
+
+def test_ip_versions_are_told_apart(run: Run) -> None:
+    assert run.report["connections.ipv6.attempts"] == 11 + 2
+    assert run.report["connections.ipv6.failed"] == 2
+
+
+def test_a_refused_target_has_its_errors(run: Run) -> None:
+    failing = [t for t in run.report["connections.targets"] if "ECONNREFUSED" in t["errors"]]
+    assert sorted((t["address"], t["failed"]) for t in failing) == [("127.0.0.1", 3), ("::1", 2)]
+
+
+def test_accepted_connections_are_no_connects(run: Run) -> None:
+    assert run.report["connections.accepted"] == ACCEPTS + ACCEPTS_IPV6
+
+
+def test_accepted_connections_have_sends_and_receives(run: Run) -> None:
+    assert run.report["tcp.send.count"] == ACCEPTS + ACCEPTS_IPV6
+    assert run.report["tcp.receive.count"] == ACCEPTS + ACCEPTS_IPV6
+
+
+def test_nothing_is_lost(run: Run) -> None:
+    assert run.report["quality.lost_total"] == 0

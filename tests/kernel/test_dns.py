@@ -1,0 +1,179 @@
+"""DNS from the packets: every outcome, UDP and TCP, IPv4 and IPv6, from sockets made by hand.
+
+No resolver library takes part, as with static Go and musl programs. One traced run, many figures.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from kernel.exact_checks import near_delay
+from kernel.servers import DNS_ADDRESS, DNS_ADDRESS_IPV6, start_servers
+from kernel.tracing import Report, Trace, command
+from workload.stage import Stage
+
+HOSTILE_NAMES = [
+    "ev\x1b[31mil.test",
+    "a\nb.test",
+    "\xff\xfe.test",
+    "x" * 63 + ".test",
+    "sp ace.test",
+]
+TIMEOUT_SECONDS = 5.0
+JUNK = ["", "00", "1234", "12340100000100000000", "1234010000010000000000003fff", "ff" * 400]
+
+
+def _dns(step: str, server: str = DNS_ADDRESS, **arguments: Any) -> list[Any]:
+    return [step, {"server": server, **arguments}]
+
+
+EARLY = [
+    _dns("look_up", name="silent1.test", times=2, wait=False),
+    _dns("look_up", name="late.d6000.test", wait=False),
+]
+STEPS = [
+    *EARLY,
+    _dns("look_up", name="plain.test", times=20),
+    _dns("look_up", name="plain6.test", times=10, server=DNS_ADDRESS_IPV6),
+    _dns("look_up", name="four-a.test", times=3, question_type=28),
+    _dns("look_up", name="NX.Test", times=1),
+    _dns("look_up", name="nx.test", times=3),
+    _dns("look_up", name="fail.test", times=2),
+    _dns("look_up", name="refused.test", times=1),
+    _dns("look_up_by_tcp", names=["tcp.test"] * 6),
+    _dns("look_up_by_tcp", names=["tcp6.test"] * 4, server=DNS_ADDRESS_IPV6),
+    _dns("look_up", name="retry1.test", resend_after=0.1),
+    _dns("look_up", name="retry2.test", resend_after=0.1),
+    _dns("look_up_at_once", names=["many.d40.test"] * 30),
+    _dns("look_up_at_once", names=["same.d40.test", "same.d10.test"], same_id=True),
+    _dns("send_junk", payloads=JUNK),
+    *(_dns("look_up", name=name) for name in HOSTILE_NAMES),
+    ["sleep", {"seconds": 4.5}],
+    _dns("look_up", name="silent2.test", times=3, wait=False),
+]
+
+
+@dataclass
+class Run:
+    report: Report
+    text: str
+    server: dict[str, Any]
+
+    def name(self, name: str) -> dict[str, Any]:
+        return self.report.entry("dns.targets", name=name)
+
+
+@pytest.fixture(scope="module")
+def run(module_stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    servers = start_servers(module_stage)
+    cgroup = module_stage.cgroup("dns")
+    program = module_stage.start("steps.py", json.dumps(STEPS), cgroups=[cgroup])
+    with Trace(tmp_path_factory.mktemp("dns"), "--cgroup", cgroup) as trace:
+        program.go()
+        program.wait_done()
+        trace.wait_tick()
+        report = trace.stop()
+        text = subprocess.run(
+            command("replay", trace.recording), capture_output=True, timeout=60
+        ).stdout.decode()
+    program.truth()
+    yield Run(report, text, servers.dns.truth())
+
+
+def test_every_question_is_counted_once(run: Run) -> None:
+    asked = 2 + 1 + 20 + 10 + 3 + 4 + 2 + 1 + 6 + 4 + 2 + 30 + 2 + len(HOSTILE_NAMES) + 3
+    assert run.report["dns.queries"] == asked
+
+
+def test_answers_are_counted_by_code(run: Run) -> None:
+    assert run.report["dns.errors"] == {"NXDOMAIN": 4, "SERVFAIL": 2, "REFUSED": 1}
+
+
+@pytest.mark.parametrize(("name", "count"), [("plain.test", 20), ("plain6.test", 10)])
+def test_answers_over_udp_have_the_injected_delay(run: Run, name: str, count: int) -> None:
+    latency = run.name(name)["latency"]
+    assert latency["count"] == count
+    assert near_delay(latency["p50_seconds"], run.server["delay_p50_ns"] / 1e9)
+
+
+@pytest.mark.parametrize(("name", "count"), [("tcp.test", 6), ("tcp6.test", 4)])
+def test_questions_over_tcp_are_dns_too(run: Run, name: str, count: int) -> None:
+    latency = run.name(name)["latency"]
+    assert latency["count"] == count
+    assert latency["p50_seconds"] == pytest.approx(0.020, abs=0.002)
+
+
+def test_address_questions_of_both_types_are_counted(run: Run) -> None:
+    assert run.name("four-a.test")["count"] == 3
+
+
+def test_names_are_the_same_in_either_case(run: Run) -> None:
+    assert run.name("nx.test")["count"] == 4
+
+
+def test_no_answer_in_time_is_a_timeout(run: Run) -> None:
+    assert run.name("silent1.test")["timeouts"] == 2
+    assert run.name("silent1.test")["latency"]["count"] == 0
+
+
+def test_an_answer_after_the_timeout_is_not_counted_again(run: Run) -> None:
+    assert run.report["dns.timeout_after_seconds"] == TIMEOUT_SECONDS
+    assert run.name("late.d6000.test")["timeouts"] == 1
+    assert run.name("late.d6000.test")["latency"]["count"] == 0
+
+
+def test_a_young_question_at_the_end_is_pending(run: Run) -> None:
+    assert run.report["dns.pending"] == 3
+    assert run.report["dns.timeouts"] == 3
+
+
+def test_a_question_sent_again_is_a_retry(run: Run) -> None:
+    assert run.report["dns.retries"] == 2
+    for name in ("retry1.test", "retry2.test"):
+        assert run.name(name)["count"] == 1
+        assert run.name(name)["latency"]["average_seconds"] == pytest.approx(0.12, abs=0.01)
+
+
+def test_questions_in_flight_together_are_told_apart(run: Run) -> None:
+    many = run.name("many.d40.test")["latency"]
+    assert many["count"] == 30
+    assert many["p50_seconds"] == pytest.approx(0.040, abs=0.003)
+
+
+def test_the_same_id_on_two_sockets_is_two_questions(run: Run) -> None:
+    assert run.name("same.d40.test")["latency"]["p50_seconds"] == pytest.approx(0.04, abs=0.003)
+    assert run.name("same.d10.test")["latency"]["p50_seconds"] == pytest.approx(0.01, abs=0.002)
+
+
+def test_the_asking_process_is_named(run: Run) -> None:
+    activity = run.report["process_activity"]
+    assert [entry["operations"]["dns"] for entry in activity if entry["operations"]["dns"]] == [
+        run.report["summary.operations.dns"]
+    ]
+
+
+def test_hostile_names_are_escaped_as_in_master_files(run: Run) -> None:
+    names = {entry["name"] for entry in run.report["dns.targets"]}
+    assert r"ev\027[31mil.test" in names
+    assert r"a\010b.test" in names
+    assert r"\255\254.test" in names
+    assert "x" * 63 + ".test" in names
+
+
+def test_text_report_has_no_control_characters(run: Run) -> None:
+    bad = {c for c in run.text if unicodedata.category(c) in ("Cc", "Cf", "Cs") and c != "\n"}
+    assert not bad
+    assert "DNS Statistics" in run.text
+
+
+def test_server_and_report_agree(run: Run) -> None:
+    server = run.server
+    answered = sum(server["rcodes"].values()) - 1
+    assert run.report["dns.latency.count"] == answered

@@ -1,0 +1,90 @@
+"""A cgroup and a process with exact counts, beside a neighbour that does ten times as much.
+
+The neighbour is the same program under the same name, with the same servers, ports and file.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from kernel.exact_checks import ExactChecks, ExactRun
+from kernel.servers import start_servers
+from kernel.tracing import ROOT, Trace, command
+from workload.stage import Stage
+
+NEIGHBOUR_CPU_SECONDS = 5
+
+
+def run_beside_neighbour(stage: Stage, folder: Path, by_pid: bool) -> tuple[ExactRun, Path]:
+    """Trace by cgroup, or by PID with the neighbour in the same cgroup."""
+    servers = start_servers(stage)
+    data = stage.folder / "exact.data"
+    arguments = servers.exact_arguments(data)
+    inside = stage.cgroup("target")
+    beside = inside if by_pid else stage.cgroup("neighbour")
+    target = stage.start("exact.py", *arguments, cgroups=[inside])
+    neighbour = stage.start(
+        "exact.py",
+        *arguments,
+        *("--times", 10, "--cpu-seconds", NEIGHBOUR_CPU_SECONDS),
+        cgroups=[beside],
+    )
+    scope = ("--pid", target.pid) if by_pid else ("--cgroup", inside)
+    with Trace(folder, *scope) as trace:
+        target.go()
+        neighbour.go()
+        target.wait_done()
+        neighbour.wait_done()
+        trace.wait_tick()
+        report = trace.stop()
+        delay_ns = servers.dns.truth()["delay_p50_ns"]
+        run = ExactRun(report, target.truth(), delay_ns / 1e9, data)
+        run.neighbour = neighbour.truth()
+        return run, trace.recording
+
+
+@pytest.fixture(scope="module")
+def by_cgroup(
+    module_stage: Stage, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[ExactRun, Path]]:
+    yield run_beside_neighbour(module_stage, tmp_path_factory.mktemp("cgroup"), by_pid=False)
+
+
+class TestCgroup(ExactChecks):
+    @pytest.fixture
+    def run(self, by_cgroup: tuple[ExactRun, Path]) -> ExactRun:
+        return by_cgroup[0]
+
+    def test_only_the_target_appears(self, run: ExactRun) -> None:
+        assert run.neighbour is not None
+        assert run.neighbour["reads"] == 10 * run.truth["reads"]
+        assert [entry["host_pid"] for entry in run.report["cpu_usage"]] == [run.truth["pid"]]
+        assert {e["host_pid"] for e in run.report["process_activity"]} == {run.truth["pid"]}
+
+    def test_report_follows_the_schema(self, run: ExactRun) -> None:
+        schema = json.loads((ROOT / "docs" / "report.schema.json").read_text())
+        jsonschema.validate(run.report.tree, schema)
+
+    def test_replay_gives_the_same_report(self, by_cgroup: tuple[ExactRun, Path]) -> None:
+        run, recording = by_cgroup
+        replayed = subprocess.run(
+            command("replay", recording, "-o", "json"), capture_output=True, timeout=60
+        )
+        assert json.loads(replayed.stdout) == run.report.tree
+
+
+class TestProcess(ExactChecks):
+    @pytest.fixture(scope="class")
+    def run(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExactRun]:
+        with Stage() as stage:
+            yield run_beside_neighbour(stage, tmp_path_factory.mktemp("pid"), by_pid=True)[0]
+
+    def test_only_the_target_appears(self, run: ExactRun) -> None:
+        assert [entry["host_pid"] for entry in run.report["cpu_usage"]] == [run.truth["pid"]]
+        assert {e["host_pid"] for e in run.report["process_activity"]} == {run.truth["pid"]}
