@@ -1,4 +1,4 @@
-"""The header made from BTF against other readers of the same kernel: pahole, clang, the verifier."""
+"""The header made from BTF, against others who know the kernel: pahole, clang, the verifier."""
 
 from __future__ import annotations
 
@@ -42,9 +42,8 @@ MEMBER = re.compile(
     r"(\w+|\(\*+\w+\).*?)(?:\[\d*\])*(?::\d+)?; +/\* +(\d+)(?:: ?(\d+))? +(\d+) \*/"
 )
 OPENED = re.compile(r"\{$")
-CLOSED = re.compile(
-    r"^\}\s*(?:__attribute__\(\(.*?\)\)\s*)*(\w*)(?:\[\d*\])*;(?: +/\* +(\d+) +(\d+) \*/)?"
-)
+CLOSED = re.compile(r"^\}\s*(\w*)(?:\[\d*\])*;(?:\s+/\* +(\d+) +(\d+) \*/)?")
+ATTRIBUTE = re.compile(r"\s*__attribute__\(\((?:[^()]|\([^()]*\))*\)\)")
 
 needs_pahole = pytest.mark.skipif(
     shutil.which("pahole") is None, reason="needs pahole as the independent reader of BTF"
@@ -63,7 +62,7 @@ def by_pahole(key: str) -> dict[str, tuple[int, int]]:
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     places: dict[str, tuple[int, int]] = {}
     scopes: list[dict[str, tuple[int, int]]] = []
-    for line in map(str.strip, text.splitlines()):
+    for line in (ATTRIBUTE.sub("", line).strip() for line in text.splitlines()):
         if OPENED.search(line):
             scopes.append({})
         elif line.startswith("}"):
