@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -39,9 +40,8 @@ PROBING = {
 }
 
 MEMBER = re.compile(
-    r"(\w+|\(\*+\w+\).*?)(?:\[\d*\])*(?::\d+)?; +/\* +(\d+)(?:: ?(\d+))? +(\d+) \*/"
+    r"(.*?)(\w+|\(\*+\w+\).*?)(?:\[\d*\])*(?::\d+)?;\s+/\* +(\d+)(?:: ?(\d+))? +(\d+) \*/"
 )
-OPENED = re.compile(r"\{$")
 CLOSED = re.compile(r"^\}\s*(\w*)(?:\[\d*\])*;(?:\s+/\* +(\d+) +(\d+) \*/)?")
 ATTRIBUTE = re.compile(r"\s*__attribute__\(\((?:[^()]|\([^()]*\))*\)\)")
 
@@ -50,37 +50,56 @@ needs_pahole = pytest.mark.skipif(
 )
 
 
+class Place(NamedTuple):
+    offset: int
+    size: int
+    kind: str
+
+
 @functools.cache
 def btf() -> Btf:
     return Btf.load()
 
 
 @functools.cache
-def by_pahole(key: str) -> dict[str, tuple[int, int]]:
-    """Offset and size of the members of a type, nested ones with dots, as pahole has them."""
-    command = ["pahole", "-F", "btf", "-E", "-C", key.split(" ")[1], "/sys/kernel/btf/vmlinux"]
+def pahole_members(type_name: str) -> dict[str, Place]:
+    """Members of a type as pahole has them; those of types without a tag have dotted names."""
+    command = ["pahole", "-F", "btf", "-C", type_name, "/sys/kernel/btf/vmlinux"]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    places: dict[str, tuple[int, int]] = {}
-    scopes: list[dict[str, tuple[int, int]]] = []
+    scopes: list[dict[str, Place]] = []
     for line in (ATTRIBUTE.sub("", line).strip() for line in text.splitlines()):
-        if OPENED.search(line):
+        if line.endswith("{"):
             scopes.append({})
         elif line.startswith("}"):
             inner = scopes.pop()
-            closing = CLOSED.match(line)
             if not scopes:
-                places = places or inner
-                continue
+                return inner
+            closing = CLOSED.match(line)
             assert closing is not None, line
             prefix = f"{closing[1]}." if closing[1] else ""
             scopes[-1].update({prefix + path: place for path, place in inner.items()})
-            if closing[1] and closing[2]:
-                scopes[-1][closing[1]] = (int(closing[2]), int(closing[3]))
-        elif scopes and (member := MEMBER.search(line)):
-            name = re.sub(r"\W.*", "", member[1].lstrip("(*"))
-            offset = int(member[2]) + int(member[3] or 0) // 8
-            scopes[-1][name] = (offset, 0 if member[3] else int(member[4]))
-    return places
+            if prefix:
+                scopes[-1][closing[1]] = Place(int(closing[2]), int(closing[3]), "")
+        elif scopes and (member := MEMBER.match(line)):
+            name = re.sub(r"\W.*", "", member[2].lstrip("(*"))
+            size = 0 if member[4] else int(member[5])
+            kind = re.sub(r"\b(const|volatile|struct|union)\b", "", member[1]).strip()
+            scopes[-1][name] = Place(int(member[3]) + int(member[4] or 0) // 8, size, kind)
+    raise AssertionError(f"pahole does not know {type_name}")
+
+
+def by_pahole(type_name: str, path: str) -> tuple[int, int]:
+    """Offset of a member, which may be dotted, and its size, 0 for a bit-field."""
+    members = pahole_members(type_name)
+    if path in members:
+        return members[path].offset, members[path].size
+    names = path.split(".")
+    for length in range(len(names) - 1, 0, -1):
+        outer = members.get(".".join(names[:length]))
+        if outer is not None:
+            offset, size = by_pahole(outer.kind, ".".join(names[length:]))
+            return outer.offset + offset, size
+    raise AssertionError(f"pahole does not know {type_name}.{path}")
 
 
 @needs_pahole
@@ -88,8 +107,7 @@ def test_pahole_agrees_on_every_member() -> None:
     compared = 0
     wrong = []
     for (key, path), (offset, size) in layout(btf(), PROBING).items():
-        expected = by_pahole(key).get(path)
-        assert expected is not None, f"pahole does not know {key}.{path}"
+        expected = by_pahole(key.split(" ")[1], path)
         compared += 1
         if (offset, size if expected[1] else 0) != expected:
             wrong.append((key, path, (offset, size), expected))
@@ -103,7 +121,7 @@ def assertions(source: str) -> list[str]:
         member = btf().member(key, path)
         assert member is not None
         if source == "pahole":
-            offset, size = by_pahole(key)[path]
+            offset, size = by_pahole(key.split(" ")[1], path)
         if not member.bit_size:
             name = re.sub(r"^numbers\.", "numbers[0].", path)
             label = json.dumps(f"{key}.{path}")
@@ -122,6 +140,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> KernelSource:
 COMPILE = """
 import json, sys
 from pathlib import Path
+from typing import NamedTuple
 from bcc import BPF
 from podtracer.kernel_source import KernelSource
 source = KernelSource(Path(sys.argv[1]), temporary=False, made=False)
