@@ -11,10 +11,10 @@ import os
 import pwd
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from podtrace.errors import StartError
+from podtrace.local.scope import Scope, TracerSettings
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 PYTHON_VARIABLE = "PODTRACE_PYTHON"
@@ -28,37 +28,6 @@ _BOOT = (
     "import sys, runpy; sys.path.insert(0, sys.argv.pop(1)); "
     "runpy.run_module('podtracer', run_name='__main__', alter_sys=True)"
 )
-
-
-@dataclass(frozen=True)
-class Scope:
-    """What to trace on this machine: exactly one of the four."""
-
-    cgroup: str | None = None
-    pid: int | None = None
-    container: str | None = None
-    command: tuple[str, ...] | None = None
-
-    @property
-    def label(self) -> str:
-        """A short name for messages, before the stream says a better one."""
-        if self.cgroup is not None:
-            return self.cgroup
-        if self.pid is not None:
-            return f"process {self.pid}"
-        if self.container is not None:
-            return f"container {self.container}"
-        return (self.command or ("",))[0]
-
-
-@dataclass(frozen=True)
-class TracerSettings:
-    """What the tracer is told beside its target, in nanoseconds; None means its own default."""
-
-    duration_ns: int | None = None
-    rtt_spike_ns: int | None = None
-    slow_file_ns: int | None = None
-    long_block_ns: int | None = None
 
 
 def tracer_folder(package: Path | None = None) -> Path:

@@ -11,7 +11,8 @@ import pytest
 
 from podtrace.errors import StartError
 from podtrace.local import installation
-from podtrace.local.installation import Scope, TracerSettings, tracer_command
+from podtrace.local.installation import tracer_command
+from podtrace.local.scope import Scope, TracerSettings
 
 NEEDED = ("podtracer/__main__.py", "bpf/podtrace.h", "podtrace/wire/schema.py")
 SUDO = {"SUDO_UID": "1000", "SUDO_GID": "1001"}

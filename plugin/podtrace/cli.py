@@ -1,0 +1,222 @@
+"""The command line: words in, exit code out. The only place that prints errors.
+
+The line is split at the first `--` before click sees it: what follows is COMMAND and is nobody
+else's business. What a command does lives in `trace` and is imported when it runs, so that `--help`
+stays fast.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from podtrace import options
+from podtrace.commandline import Command, Option, Root, as_usage_error
+from podtrace.errors import (
+    EXIT_BROKEN_PIPE,
+    EXIT_ERROR,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    Interrupted,
+    PodtraceError,
+)
+from podtrace.output import Output, OutputClosed
+
+PROGRAM = "kubectl-podtrace"
+
+_USAGE = f"""\
+Usage: {PROGRAM} --local TARGET [--diagnose DURATION] [OPTIONS]
+       {PROGRAM} replay FILE [--live] [OPTIONS]
+       {PROGRAM} version | completion SHELL | cleanup --local
+
+See what a cgroup, container or process waits for: DNS, TCP connects and
+round-trip times, files, locks, or a CPU. Shows a live view and, after Ctrl-C,
+the report of what it saw; with --diagnose the report alone.
+
+Targets (exactly one):
+  --cgroup PATH         That cgroup and those below it.
+  --pid N               That process and its descendants.
+  --container ID        That container of this machine.
+  -- COMMAND [ARG]...   A command, begun when every probe is attached.
+"""
+
+_CLOSING = f"""\
+Commands:
+  replay FILE           Make the report of a recording.
+  version               Print the version.
+  completion SHELL      Print the completion script for bash, zsh or fish.
+  cleanup --local       End and remove what killed runs left on this machine.
+
+Durations are written like 500ms, 20s, 1m30s or 24h. Thresholds may stand in
+the configuration file too; an option wins.
+
+Exit codes: 0 done, 1 error, 2 wrong usage, 4 a finding at or above --fail-on,
+130 interrupted before there was a result, 141 nobody reads the output.
+
+Examples:
+  {PROGRAM} --local --diagnose 20s -- curl -sS https://example.com/
+  {PROGRAM} --local --pid 4321 --diagnose 1m -o json --fail-on warning
+  {PROGRAM} --local --cgroup /sys/fs/cgroup/system.slice/nginx.service
+  {PROGRAM} --local --pid 4321 --diagnose 20s --record slow.jsonl.gz
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    command: list[str] | None = None
+    if "--" in words:
+        position = words.index("--")
+        words, command = words[:position], words[position + 1 :]
+    verbose = bool({"-v", "--verbose"} & set(words))
+    try:
+        return _run(words, command)
+    except PodtraceError as error:
+        print_error(error, verbose)
+        return error.exit_code
+    except OutputClosed:
+        return EXIT_BROKEN_PIPE
+    except KeyboardInterrupt:
+        print_error(Interrupted("interrupted before there was a result"), verbose)
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}"
+        print_error(
+            PodtraceError(
+                f"podtrace itself failed: {text}", "run it again with -v, and report what it says"
+            ),
+            verbose,
+        )
+        return EXIT_ERROR
+
+
+def print_error(error: PodtraceError, verbose: bool = False) -> None:
+    """Print an error on standard error, made safe for a terminal."""
+    from podtrace.report.escape import printable
+
+    lines = traceback.format_exc().splitlines() if verbose and sys.exc_info()[0] else []
+    lines += [f"error: {error.message}", *(f"  {line}" for line in error.details)]
+    if error.hint:
+        lines.append(f"hint: {error.hint}")
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.write("".join(printable(line) + "\n" for line in lines))
+        sys.stderr.flush()
+    except OSError:
+        return  # nobody is left to tell; the exit code says it
+
+
+def root_command(command: Sequence[str] | None = None) -> Root:
+    """Return the click command of the whole line.
+
+    Args:
+        command: the words behind `--`, or None where there was none.
+    """
+
+    def trace(**values: Any) -> int:
+        chosen = options.trace_options(values, command)
+        from podtrace.trace import run_trace
+
+        return run_trace(chosen)
+
+    def replay(**values: Any) -> int:
+        chosen = options.replay_options(values, command)
+        from podtrace.trace import run_replay
+
+        return run_replay(chosen)
+
+    def version() -> int:
+        from podtrace.trace import version_text
+
+        return _print(version_text())
+
+    def completion(shell: str) -> int:
+        from click.shell_completion import get_completion_class
+
+        completer = get_completion_class(shell)
+        assert completer is not None
+        return _print(completer(root_command(), {}, PROGRAM, _completion_variable()).source())
+
+    def cleanup(local: bool) -> int:
+        options.check_cleanup(local)
+        from podtrace.trace import run_cleanup_command
+
+        return run_cleanup_command()
+
+    commands = [
+        Command(
+            "", callback=trace, params=options.trace_params(), usage=_USAGE, closing=_CLOSING
+        ),
+        Command(
+            "replay",
+            callback=replay,
+            params=options.replay_params(),
+            short_help="Make the report of a recording.",
+            usage=f"Usage: {PROGRAM} replay FILE [--live] [OPTIONS]\n\n"
+            "Make the report of a recording, the same as the run's own.\n",
+        ),
+        Command(
+            "version",
+            callback=version,
+            short_help="Print the version.",
+            usage=f"Usage: {PROGRAM} version\n\nPrint the version.\n",
+        ),
+        Command(
+            "completion",
+            callback=completion,
+            params=[click.Argument(["shell"], type=click.Choice(("bash", "zsh", "fish")))],
+            short_help="Print the completion script of a shell.",
+            usage=f"Usage: {PROGRAM} completion bash|zsh|fish\n\n"
+            f"Print the completion script, for example:\n"
+            f"  source <({PROGRAM} completion bash)\n",
+        ),
+        Command(
+            "cleanup",
+            callback=cleanup,
+            params=[
+                Option(["--local"], is_flag=True, help="Clean up on this machine."),
+                Option(["-v", "--verbose"], is_flag=True, help="Say more about errors.",
+                       expose_value=False),
+            ],
+            short_help="End and remove what killed runs left.",
+            usage=f"Usage: {PROGRAM} cleanup --local\n\n"
+            "End commands and remove cgroups of runs that were killed with their tracer.\n",
+        ),
+    ]  # fmt: skip
+    root = Root(PROGRAM, add_help_option=False)
+    for each in commands:
+        root.add_command(each)
+    return root
+
+
+def _run(words: list[str], command: Sequence[str] | None) -> int:
+    root = root_command(command)
+    if instruction := os.environ.get(_completion_variable()):
+        from click.shell_completion import shell_complete
+
+        return shell_complete(root, {}, PROGRAM, _completion_variable(), instruction)
+    try:
+        with root.make_context(PROGRAM, words) as context:
+            code: int = root.invoke(context)
+            return code
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.ClickException as error:
+        raise as_usage_error(error, PROGRAM) from None
+    except BrokenPipeError as error:
+        raise OutputClosed from error
+
+
+def _completion_variable() -> str:
+    return f"_{PROGRAM.replace('-', '_').upper()}_COMPLETE"
+
+
+def _print(text: str) -> int:
+    Output(sys.stdout).write_with(lambda stream: stream.write(text + "\n"))
+    return EXIT_OK

@@ -1,0 +1,130 @@
+"""How click is taught this command line: a default command, options in sections, own errors.
+
+kubectl-podtrace [OPTIONS] [WORD] ...      WORD names a subcommand, or else a trace is asked for
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from podtrace.durations import parse_duration
+from podtrace.errors import UsageError
+
+HELP_WIDTH = 80
+
+
+class Option(click.Option):
+    """An option that is listed under a heading of its own in the help."""
+
+    def __init__(self, *args: Any, section: str = "Options", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.section = section
+
+
+class Duration(click.ParamType):
+    """A Go-style duration; the value is whole nanoseconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the nanoseconds; a default is that already."""
+        if isinstance(value, int):
+            return value
+        return parse_duration(str(value), param.opts[-1] if param is not None else "duration")
+
+
+class Command(click.Command):
+    """A command whose help is a usage text, its options by section, and a closing text."""
+
+    def __init__(self, *args: Any, usage: str, closing: str = "", **kwargs: Any) -> None:
+        settings = {"terminal_width": HELP_WIDTH, "max_content_width": HELP_WIDTH}
+        super().__init__(*args, context_settings=settings, **kwargs)
+        self.usage = usage
+        self.closing = closing
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the usage text, the sections of options and the closing text."""
+        formatter.write(self.usage)
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None and isinstance(param, click.Option):
+                section = param.section if isinstance(param, Option) else "Options"
+                sections.setdefault(section, []).append(record)
+        for section, records in sections.items():
+            with formatter.section(section):
+                formatter.write_dl(records, col_max=28)
+        if self.closing:
+            formatter.write("\n" + self.closing)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete options, and subcommands where the first word may stand."""
+        items = super().shell_complete(ctx, incomplete)
+        parent = ctx.parent
+        if parent is not None and isinstance(parent.command, Root) and self.name == "":
+            items += [
+                CompletionItem(name, help=command.get_short_help_str())
+                for name, command in parent.command.commands.items()
+                if name and name.startswith(incomplete)
+            ]
+        return items
+
+
+class Root(click.Group):
+    """Finds the subcommand wherever its name stands; the command named "" takes all other lines."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the command's name first, as click wants it."""
+        # What follows the first "--" is COMMAND; only a completion request still has it here.
+        words = args[: args.index("--")] if "--" in args else args
+        position = self._command_position(words)
+        if position is None:
+            return super().parse_args(ctx, ["--", "", *words])
+        rest = [*words[:position], *words[position + 1 :]]
+        return super().parse_args(ctx, ["--", words[position], *rest])
+
+    def _command_position(self, words: Sequence[str]) -> int | None:
+        first = next(self._plain_words(words), None)
+        return first if first is not None and words[first] in self.commands else None
+
+    def _plain_words(self, words: Sequence[str]) -> Iterator[int]:
+        """Yield the positions of words that are neither options nor values of options."""
+        with_value = {
+            name
+            for command in self.commands.values()
+            for param in command.params
+            if isinstance(param, click.Option) and not param.is_flag
+            for name in param.opts
+        }
+        is_value = False
+        for position, word in enumerate(words):
+            if is_value:
+                is_value = False
+            elif word.startswith("--"):
+                is_value = word in with_value
+            elif word.startswith("-") and len(word) > 1:
+                is_value = _wants_value(word[1:], with_value)
+            else:
+                yield position
+
+
+def _wants_value(letters: str, with_value: set[str]) -> bool:
+    """Tell whether a group of short options such as `-vo` takes the next word as a value."""
+    for index, letter in enumerate(letters):
+        if f"-{letter}" in with_value:
+            return index == len(letters) - 1
+    return False
+
+
+def as_usage_error(error: click.ClickException, program: str) -> UsageError:
+    """Return click's complaint about a line in the form of all other errors."""
+    text = error.format_message().strip().rstrip(".")
+    message, _, advice = text.partition(". ")
+    if advice.startswith("Did you mean"):
+        advice = advice[0].lower() + advice[1:]
+    hint = f"{advice} - or see: {program} --help" if advice else f"see: {program} --help"
+    return UsageError(message[:1].lower() + message[1:], hint)

@@ -1,0 +1,255 @@
+"""The options of each command, and what they mean together.
+
+click reads single words; that exactly one target is named, or that two options contradict each
+other, is said here, with an example of how to write it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from podtrace import config, pods
+from podtrace.commandline import Duration, Option
+from podtrace.errors import PodtraceError, UsageError
+from podtrace.local.scope import Scope
+
+FORMATS = ("text", "json", "yaml")
+SEVERITIES = ("info", "warning", "critical")
+LARGEST_PID = 4_194_304
+
+_EXAMPLE = "for example: kubectl-podtrace --local --diagnose 20s -- COMMAND"
+_TARGETS = "--cgroup PATH, --pid N, --container ID or -- COMMAND"
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """How a result is shown and judged; every command that makes a report has these."""
+
+    format: str
+    fail_on: str | None
+    settings: config.Settings
+    verbose: bool
+    no_color: bool
+
+
+@dataclass(frozen=True)
+class TraceOptions:
+    """A trace of this machine. Durations in nanoseconds; `diagnose_ns` None means the live view."""
+
+    scope: Scope
+    diagnose_ns: int | None
+    limit_ns: int | None
+    record: str | None
+    report: ReportOptions
+
+
+@dataclass(frozen=True)
+class ReplayOptions:
+    """A recording to make the report of, or to show as it went."""
+
+    file: str
+    live: bool
+    report: ReportOptions
+
+
+def trace_params() -> list[click.Parameter]:
+    """Return the options of the default command."""
+    hidden = [
+        Option([*names], hidden=True, expose_value=names[0] in ("-n", "-l"))
+        for names in pods.KUBECTL_OPTIONS
+    ]
+    return [
+        click.Argument(["pod"], required=False, metavar=""),
+        Option(["--local"], is_flag=True, help="Trace this machine.", section="Trace"),
+        Option(["--cgroup"], hidden=True),
+        Option(["--pid"], hidden=True),
+        Option(["-c", "--container"], hidden=True),
+        Option(
+            ["--diagnose"],
+            type=Duration(),
+            metavar="DURATION",
+            help="Trace for so long, then print the report.",
+            section="Trace",
+        ),
+        Option(
+            ["--for", "limit"],
+            type=Duration(),
+            metavar="DURATION",
+            help="End the live view after so long.",
+            section="Trace",
+        ),
+        Option(
+            ["--record"],
+            metavar="FILE",
+            help="Keep the stream in FILE, for replay; compressed if it ends in .gz.",
+            section="Trace",
+        ),
+        *report_params(with_tracer=True),
+        *hidden,
+    ]
+
+
+def replay_params() -> list[click.Parameter]:
+    """Return the options of `replay`."""
+    return [
+        click.Argument(["file"], required=False),
+        Option(["--live"], is_flag=True, help="Show it as it went.", section="Replay"),
+        *report_params(with_tracer=False),
+    ]
+
+
+def report_params(with_tracer: bool) -> list[click.Parameter]:
+    """Return the options that say how a result is shown and judged."""
+    return [
+        Option(
+            ["-o", "--output"],
+            type=click.Choice(FORMATS),
+            default="text",
+            metavar="FORMAT",
+            help="Report as text, json or yaml; the live view as text or json (the raw stream).",
+            section="Options",
+        ),
+        Option(
+            ["--fail-on"],
+            type=click.Choice(SEVERITIES),
+            metavar="SEVERITY",
+            help="Exit with 4 on a finding of info, warning or critical, or above.",
+            section="Options",
+        ),
+        Option(["--no-color"], is_flag=True, help="No colour.", section="Options"),
+        Option(["-v", "--verbose"], is_flag=True, help="Say more about errors.", section="Options"),
+        *config.threshold_params(with_tracer),
+    ]
+
+
+def report_options(values: Mapping[str, Any]) -> ReportOptions:
+    """Return the options of the report.
+
+    Raises:
+        ConfigError: the configuration file is not as it must be.
+    """
+    return ReportOptions(
+        format=values["output"],
+        fail_on=values["fail_on"],
+        settings=config.settings(values),
+        verbose=values["verbose"],
+        no_color=values["no_color"],
+    )
+
+
+def trace_options(values: Mapping[str, Any], command: Sequence[str] | None) -> TraceOptions:
+    """Return what is to be traced and how.
+
+    Args:
+        values: the options as click read them.
+        command: the words behind `--`, or None where there was none.
+
+    Raises:
+        UsageError: no target or several, or options that contradict each other.
+        PodtraceError: the line is about a pod.
+    """
+    if not values["local"]:
+        raise _no_local(values, command)
+    scope = _scope(values, command)
+    diagnose_ns, limit_ns = values["diagnose"], values["limit"]
+    if diagnose_ns is not None and limit_ns is not None:
+        raise UsageError(
+            "--diagnose and --for both say how long to trace",
+            "use --diagnose for the report alone, or --for to end the live view",
+        )
+    if diagnose_ns is None and values["output"] == "yaml":
+        raise UsageError(
+            "-o yaml is a report, and the live view has none while it runs",
+            "add --diagnose 20s, or use -o json for the raw stream",
+        )
+    return TraceOptions(scope, diagnose_ns, limit_ns, values["record"], report_options(values))
+
+
+def replay_options(values: Mapping[str, Any], command: Sequence[str] | None) -> ReplayOptions:
+    """Return which recording is to be replayed and how.
+
+    Raises:
+        UsageError: no file, or options that contradict each other.
+    """
+    words = [*([values["file"]] if values["file"] else []), *(command or ())]
+    if len(words) != 1:
+        raise UsageError(
+            f"replay needs one FILE, and got {len(words)}",
+            "for example: kubectl-podtrace replay slow.jsonl",
+        )
+    if values["live"] and values["output"] == "yaml":
+        raise UsageError(
+            "-o yaml is a report, and the live view has none while it runs",
+            "leave out --live, or use -o json for the raw stream",
+        )
+    return ReplayOptions(words[0], values["live"], report_options(values))
+
+
+def check_cleanup(local: bool) -> None:
+    """Refuse to clean up anywhere but on this machine.
+
+    Raises:
+        PodtraceError: --local is missing.
+    """
+    if not local:
+        raise pods.refuse("cleanup without --local")
+
+
+def _no_local(values: Mapping[str, Any], command: Sequence[str] | None) -> PodtraceError:
+    named = [f"--{name}" for name in ("cgroup", "pid") if values[name] is not None]
+    if command is not None:
+        named.append("-- COMMAND")
+    if named:
+        return UsageError(f"{named[0]} is for tracing this machine and needs --local", _EXAMPLE)
+    if values["pod"]:
+        return pods.refuse(f"pod {values['pod']}")
+    if values["selector"]:
+        return pods.refuse(f"pods with {values['selector']}")
+    if values["namespace"]:
+        return pods.refuse(f"pods of namespace {values['namespace']}")
+    return pods.refuse("no --local was given")
+
+
+def _scope(values: Mapping[str, Any], command: Sequence[str] | None) -> Scope:
+    named = [f"--{name}" for name in ("cgroup", "pid", "container") if values[name] is not None]
+    if command is not None:
+        named.append("-- COMMAND")
+    if values["pod"]:
+        raise UsageError(
+            f"{values['pod']} does not say what to trace on this machine",
+            f"with --local, name one of {_TARGETS}",
+        )
+    for name in ("namespace", "selector"):
+        if values[name]:
+            raise UsageError(
+                f"--{name} is for pods in a cluster, and --local is not",
+                f"with --local, name one of {_TARGETS}",
+            )
+    if not named:
+        raise UsageError(f"--local does not say what to trace: name one of {_TARGETS}", _EXAMPLE)
+    if len(named) > 1:
+        raise UsageError(f"{' and '.join(named)} name more than one target", _EXAMPLE)
+    if command is not None:
+        if not command or not command[0]:
+            raise UsageError("there is no COMMAND after --", _EXAMPLE)
+        return Scope(command=tuple(command))
+    if values["pid"] is not None:
+        return Scope(pid=_pid(values["pid"]))
+    for name in ("cgroup", "container"):
+        if values[name] is not None and not values[name].strip():
+            raise UsageError(f"--{name} is empty", _EXAMPLE)
+    return Scope(cgroup=values["cgroup"], container=values["container"])
+
+
+def _pid(text: str) -> int:
+    digits = text.strip()
+    if digits.isascii() and digits.isdigit() and 0 < int(digits[:20]) <= LARGEST_PID:
+        return int(digits)
+    raise UsageError(
+        f"--pid {text[:40]}: this is no process id",
+        "a process id is a number such as `pgrep -n NAME` prints",
+    )
