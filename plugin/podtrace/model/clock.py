@@ -1,0 +1,13 @@
+"""Wall-clock nanoseconds as text."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def rfc3339(time_ns: int) -> str:
+    """Return nanoseconds since 1970 as RFC 3339 in UTC, whole milliseconds."""
+    instant = _EPOCH + timedelta(milliseconds=time_ns // 1_000_000)
+    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
