@@ -50,6 +50,19 @@ def test_first_of_two_types_of_one_name_is_found() -> None:
     assert Btf(blob.encoded()).find("struct", "twice") == first
 
 
+def test_bytes_that_look_like_a_name_between_two_types_are_passed_over() -> None:
+    blob = Blob()
+    assert blob.string("wanted") == 1
+    blob.string("x" * 247)
+    assert blob.string("decoy") == 256
+    blob.struct("decoy", 0, [])
+    blob.struct("", 0, [])
+    wanted = blob.struct("wanted", 0, [])
+    btf = Btf(blob.encoded())
+    assert btf.find("struct", "wanted") == wanted
+    assert btf.enum_value("", "wanted") is None
+
+
 def test_names_cost_nothing_to_types_that_have_none() -> None:
     blob = Blob()
     blob.struct("", 0, [])

@@ -227,7 +227,7 @@ def test_structs_that_the_kernel_packs_are_not_taken_for_aligned(tmp_path: Path)
     blob = Blob()
     u16 = blob.integer("u16", 2)
     u32 = blob.integer("u32", 4)
-    packed = blob.struct("packed", 6, [("a", u16, 0), ("b", u32, 16)])
+    packed = blob.struct("packed", 8, [("a", u16, 0), ("b", u32, 16), ("c", u16, 48)])
     blob.struct("outer", 9, [("x", blob.integer("u8", 1), 0), ("in", packed, 8)])
     needs = {"struct outer": ("in.b",)}
     assert_layout(blob, needs, tmp_path)
@@ -282,6 +282,18 @@ def test_typedefs_of_anonymous_structs(tmp_path: Path) -> None:
     header = emit(Btf(blob.encoded()), needs)
     program = 'kuid_t id = {7}; struct cred c = {}; c.uid.val = id.val; printf("%u", c.uid.val);'
     assert compiled(header, program, tmp_path) == "7"
+
+
+def test_an_anonymous_type_asked_for_as_a_whole_has_all_its_members() -> None:
+    blob = Blob()
+    u32 = blob.integer("u32", 4)
+    kuid = blob.add(btf_blob.TYPEDEF, "kuid_t", blob.struct("", 4, [("val", u32, 0)]))
+    named = blob.struct("named", 4, [("hidden", u32, 0)])
+    blob.struct("cred", 8, [("uid", kuid, 0), ("other", named, 32)])
+    text = emit(Btf(blob.encoded()), {"struct cred": ("uid", "other")})
+    assert "u32 val;" in text
+    assert "struct named other;" in text
+    assert "hidden" not in text
 
 
 def test_names_that_c_cannot_spell_are_never_written() -> None:
