@@ -55,9 +55,9 @@ def write_text(snapshot: Snapshot, stream: TextIO, style: Style | None = None) -
     style = style_for(stream) if style is None else style
     lines = report_lines(snapshot, style)
     if style.colour:
-        from podtrace.report.paint import write_painted
+        from podtrace.report.paint import write_report
 
-        write_painted(lines, stream)
+        write_report(lines, stream)
     else:
         stream.write("\n".join(lines) + "\n")
     stream.flush()

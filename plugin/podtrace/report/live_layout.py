@@ -1,0 +1,249 @@
+"""Lays one frame of the live view out in the lines of a terminal of any size.
+
+The frame is built as plain lines, as the report is. Panels have an order of worth: when the
+terminal is low, the less worthy are left out, and lists are shortened before that.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from podtrace.report.escape import cell_width
+from podtrace.report.live_frame import Frame, Kind
+from podtrace.report.measures import endpoint
+from podtrace.report.quantities import count, duration, percent, rate, size, span
+from podtrace.report.sections.overview import target_name
+from podtrace.report.style import Style
+from podtrace.report.table import INDENT, Cell, name, number, table
+
+LEAST_WIDTH = 60
+LEAST_HEIGHT = 15
+_WIDE = 110
+_LIST = 8
+_KINDS_SHARE = 14
+
+FOOTER = "Ctrl-C ends the trace and prints the report"
+DEGRADED = "degraded: "
+EVENTS_HEADING = "latest notable events"
+
+
+def frame_lines(frame: Frame, style: Style, height: int) -> list[str]:
+    """Return at most `height` plain lines, none wider than the style's width."""
+    head = _header(frame, style)
+    room = height - len(head) - 1
+    body = _waiting(frame, style) if frame.waiting else _panels(frame, style, room)
+    lines = [*head, *body[: max(room, 0)]]
+    lines += [""] * (height - len(lines) - 1)
+    lines.append(style.text(FOOTER, style.width))
+    return [style.clip(line).rstrip() for line in lines[:height]]
+
+
+def _header(frame: Frame, style: Style) -> list[str]:
+    quality, window = frame.snapshot.quality, frame.snapshot.window
+    lost = f"lost {count(quality.lost_total)}"
+    if quality.lost_ratio:
+        lost += f" ({percent(quality.lost_ratio)})"
+    cpu = quality.tracer_cpu_percent
+    own = f"own cost {percent(cpu / 100)} CPU" if cpu is not None else "own cost unknown"
+    if quality.tracer_memory_bytes is not None:
+        own += f", {size(quality.tracer_memory_bytes)}"
+    figures = [
+        span(frame.elapsed_seconds),
+        f"{rate(frame.recent_events_per_second)} events",
+        lost,
+        own,
+    ]
+    lines = _joined(target_name(frame.snapshot.target), figures, style)
+    trouble = [f"{section.section} {section.state}" for section in quality.degraded_sections]
+    broken = sum(probe.state != "attached" for probe in quality.probes)
+    if broken:
+        trouble.insert(0, f"{broken} of {len(quality.probes)} probes not attached")
+    if window.incomplete_reason and window.ticks:
+        trouble.insert(0, window.incomplete_reason)
+    if trouble:
+        lines.append(style.text(f"{DEGRADED}{', '.join(trouble)}", style.width))
+    return [*lines, ""]
+
+
+def _joined(title: str, figures: Sequence[str], style: Style) -> list[str]:
+    """Return the target and the figures on one line, or on two where they do not fit."""
+    line = style.text("   ".join(figures), style.width)
+    room = style.width - cell_width(line) - 3
+    safe = style.text(title, max(room, style.width // 3), middle=True)
+    if cell_width(safe) <= room:
+        return [f"{safe}   {line}"]
+    return [style.text(title, style.width, middle=True), line]
+
+
+def _waiting(frame: Frame, style: Style) -> list[str]:
+    return [style.text(frame.waiting or "", style.width)]
+
+
+def _panels(frame: Frame, style: Style, room: int) -> list[str]:
+    """Return the panels that fit: kinds first, then events, processes and targets."""
+    kinds = _kinds(frame, style, min(_KINDS_SHARE, max(room - 5, 4)))
+    rest = room - len(kinds)
+    lists = _side_by_side if style.width >= _WIDE else _stacked
+    events_least = min(max(len(frame.notable), 1), 3 if room < 30 else 5) + 2
+    middle = lists(frame, style, rest - events_least) if rest - events_least >= 3 else []
+    rest -= len(middle)
+    return [*kinds, *middle, *_events(frame, style, rest)]
+
+
+def _kinds(frame: Frame, style: Style, room: int) -> list[str]:
+    shown = list(frame.kinds)
+    if len(shown) + 1 > room:
+        busy = [kind for kind in shown if kind.per_second or kind.errors]
+        shown = (busy or shown)[: room - 1]
+    rows = [_kind_row(kind) for kind in shown]
+    columns = (
+        name(f"last {frame.recent_seconds:.0f} s", flexible=False, least=12),
+        number("rate", 8),
+        number("p50", 7),
+        number("p99", 7),
+        number("max", 7),
+        number("all err"),
+    )
+    return table(columns, rows, style)
+
+
+def _kind_row(kind: Kind) -> tuple[str, ...]:
+    recent = kind.recent
+    if recent is None:
+        return (kind.name, "", "", "", "", "not measured")
+    return (
+        kind.name,
+        rate(kind.per_second),
+        duration(recent.p50_seconds),
+        duration(recent.p99_seconds),
+        duration(recent.max_seconds),
+        count(kind.errors),
+    )
+
+
+def _stacked(frame: Frame, style: Style, room: int) -> list[str]:
+    """Return processes above targets; targets are left out first."""
+    both = room >= 8
+    first = _processes(frame, style, (room - 2) // 2 if both else room - 1)
+    lines = ["", *first] if first else []
+    second = _targets(frame, style, room - len(lines) - 1) if both else []
+    return [*lines, *(["", *second] if second else [])]
+
+
+def _side_by_side(frame: Frame, style: Style, room: int) -> list[str]:
+    half = replace(style, width=style.width // 2 - 1)
+    left = _processes(frame, half, room - 1)
+    right = _targets(frame, half, room - 1)
+    height = max(len(left), len(right))
+    left += [""] * (height - len(left))
+    right += [""] * (height - len(right))
+    if not height:
+        return []
+    return [
+        "",
+        *(
+            one + " " * (half.width + 2 - cell_width(one)) + two
+            for one, two in zip(left, right, strict=True)
+        ),
+    ]
+
+
+def _processes(frame: Frame, style: Style, room: int) -> list[str]:
+    activity = frame.snapshot.process_activity or ()
+    usage = frame.snapshot.cpu_usage or ()
+    events = {(row.host_pid, row.process): row for row in activity}
+    ranked: list[tuple[Cell, ...]] = []
+    for use in usage:
+        row = events.pop((use.host_pid, use.process), None)
+        ranked.append(
+            (
+                str(use.pid) if use.pid is not None else "",
+                use.process,
+                percent(use.cpu_percent / 100),
+                count(row.events if row else 0),
+                count(row.errors if row else 0),
+            )
+        )
+    ranked += [
+        (
+            str(row.pid) if row.pid is not None else "",
+            row.process,
+            percent(0.0) if usage else "-",
+            count(row.events),
+            count(row.errors),
+        )
+        for row in events.values()
+    ]
+    columns = (
+        number("PID", 5),
+        name("top processes", limit=30),
+        number("CPU", 7),
+        number("events", 7),
+        number("errors"),
+    )
+    return _list(ranked, room, lambda rows: table(columns, rows, style))
+
+
+def _targets(frame: Frame, style: Style, room: int) -> list[str]:
+    """Return peers and DNS names in turn, so that neither hides the other."""
+    snapshot = frame.snapshot
+    peers: list[tuple[Cell, ...]] = []
+    if snapshot.connections:
+        peers = [
+            (
+                endpoint(target.address, target.port, target.name),
+                "connect",
+                count(target.attempts),
+                count(target.failed),
+                duration(target.latency.p50_seconds),
+            )
+            for target in snapshot.connections.targets[:_LIST]
+        ]
+    seen = {row[0] for row in peers}
+    if snapshot.tcp:
+        peers += [
+            (place, "round trip", count(peer.rtt.count), "", duration(peer.rtt.p50_seconds))
+            for peer in snapshot.tcp.peers[:_LIST]
+            if (place := endpoint(peer.address, peer.port, peer.name)) not in seen
+        ]
+    names: list[tuple[Cell, ...]] = []
+    if snapshot.dns:
+        names = [
+            (
+                target.name,
+                "look-up",
+                count(target.count),
+                count(sum(target.errors.values()) + target.timeouts),
+                duration(target.latency.p50_seconds),
+            )
+            for target in snapshot.dns.targets[:_LIST]
+        ]
+    mixed = [row for pair in zip(peers, names, strict=False) for row in pair]
+    common = min(len(peers), len(names))
+    mixed += peers[common:] + names[common:]
+    columns = (
+        name("top targets"),
+        name("kind", flexible=False),
+        number("count", 5),
+        number("errors"),
+        number("p50", 7),
+    )
+    return _list(mixed, room, lambda rows: table(columns, rows, style))
+
+
+def _list(
+    rows: Sequence[tuple[Cell, ...]],
+    room: int,
+    draw: Callable[[Sequence[tuple[Cell, ...]]], list[str]],
+) -> list[str]:
+    shown = rows[: max(min(room - 1, _LIST), 0)]
+    return draw(shown) if shown else []
+
+
+def _events(frame: Frame, style: Style, room: int) -> list[str]:
+    if room < 3:
+        return []
+    heading = ["", INDENT + EVENTS_HEADING]
+    if not frame.notable:
+        return [*heading, f"{INDENT}none so far"]
+    latest = frame.notable[-(room - len(heading)) :]
+    return [*heading, *(style.clip(f"{INDENT}{text}") for text in reversed(latest))]

@@ -1,0 +1,113 @@
+"""Every kind of event line becomes one plain, safe sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podtrace.report.events import is_notable, sentence_of
+from podtrace.report.style import Style
+from podtrace.wire.schema import EVENTS
+
+WHO = "nginx (pid 12)"
+
+
+@pytest.mark.parametrize(
+    ("event", "fields", "sentence"),
+    [
+        (
+            "connect_failed",
+            {"peer": "10.0.0.5:5432", "error": "ECONNREFUSED", "duration_ns": 400_000},
+            "refused: connect to 10.0.0.5:5432 by nginx (pid 12) after 400 µs",
+        ),
+        (
+            "connect_failed",
+            {"peer": "10.0.0.5:5432", "error": "EACCES"},
+            "failed (EACCES): connect to 10.0.0.5:5432 by nginx (pid 12)",
+        ),
+        ("reset", {"peer": "[::1]:80"}, "connection reset by [::1]:80: nginx (pid 12)"),
+        (
+            "retransmit",
+            {"peer": "10.0.0.5:1", "count": 3},
+            "retransmitted: 3 segments to 10.0.0.5:1 by nginx (pid 12)",
+        ),
+        (
+            "rtt_spike",
+            {"peer": "10.0.0.5:1", "duration_ns": 210_000_000},
+            "slow round trip: 210 ms to 10.0.0.5:1, nginx (pid 12)",
+        ),
+        (
+            "dns_error",
+            {"name": "nope.example", "error": "NXDOMAIN", "duration_ns": 9_000_000},
+            "NXDOMAIN: look-up of nope.example by nginx (pid 12) after 9.00 ms",
+        ),
+        (
+            "dns_timeout",
+            {"name": "silent.example", "duration_ns": 5_000_000_000},
+            "no answer: look-up of silent.example by nginx (pid 12) after 5.00 s",
+        ),
+        (
+            "slow_file",
+            {"operation": "write", "path": "/data/log", "duration_ns": 31_000_000, "bytes": 4096},
+            "slow: write to /data/log by nginx (pid 12) took 31.0 ms, 4.00 KiB",
+        ),
+        (
+            "long_block",
+            {"reason": "disk", "duration_ns": 1_200_000_000},
+            "blocked: nginx (pid 12) waiting for a disk for 1.20 s",
+        ),
+        ("oom_kill", {}, "out of memory: nginx (pid 12) was killed"),
+        ("exit", {"exit_code": -11}, "killed: nginx (pid 12) by signal 11"),
+        ("exit", {"exit_code": 3}, "ended: nginx (pid 12) with exit code 3"),
+        (
+            "container_restart",
+            {"detail": "app, third time"},
+            "container restarted: app, third time",
+        ),
+        ("target_gone", {}, "the target is gone"),
+        (
+            "novelty",
+            {"detail": "of a later version"},
+            "novelty: nginx (pid 12) (of a later version)",
+        ),
+    ],
+)
+def test_event_reads_as_a_sentence(event: str, fields: dict[str, Any], sentence: str) -> None:
+    assert sentence_of({"event": event, **fields}, WHO) == sentence
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_event_without_any_field_still_reads(event: str) -> None:
+    assert sentence_of({"event": event}, "").strip()
+
+
+@pytest.mark.parametrize(
+    ("event", "notable"),
+    [
+        ({"event": "connect"}, False),
+        ({"event": "dns"}, False),
+        ({"event": "exec"}, False),
+        ({"event": "exit", "exit_code": 0}, False),
+        ({"event": "exit"}, False),
+        ({"event": "exit", "exit_code": 1}, True),
+        ({"event": "connect_failed"}, True),
+        ({"event": "novelty"}, True),
+    ],
+)
+def test_only_trouble_and_rare_things_are_notable(event: dict[str, Any], notable: bool) -> None:
+    assert is_notable(event) is notable
+
+
+@given(
+    st.sampled_from(EVENTS),
+    st.text(st.characters(codec=None, exclude_categories=()), max_size=400),
+    st.booleans(),
+)
+def test_hostile_text_cannot_leave_its_sentence(event: str, text: str, unicode: bool) -> None:
+    fields = dict.fromkeys(("peer", "name", "path", "error", "operation", "reason", "detail"), text)
+    sentence = sentence_of({"event": event, **fields}, text, Style(unicode=unicode))
+    assert sentence.isprintable()
+    assert len(sentence) < 6000
