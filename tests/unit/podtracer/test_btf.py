@@ -224,6 +224,15 @@ def test_every_cut_is_noticed() -> None:
             Btf(whole[:length])
 
 
+@pytest.mark.parametrize("missing_bytes", [4, 8, 12, 16])
+def test_a_type_section_that_ends_within_a_type_is_truncated(missing_bytes: int) -> None:
+    whole = bytearray(kernel_like().encoded())
+    length = int.from_bytes(whole[12:16], "little") - missing_bytes
+    whole[12:16] = length.to_bytes(4, "little")
+    with pytest.raises(BtfError, match=r"type 7: truncated"):
+        Btf(bytes(whole))
+
+
 def test_a_load_error_names_the_file(tmp_path: Path) -> None:
     absent = tmp_path / "absent"
     with pytest.raises(BtfError, match=r"absent: No such file"):
