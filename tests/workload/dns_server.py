@@ -138,7 +138,7 @@ class Server:
 
     def _hold(self, request: bytes, arrived_ns: int, sock: socket.socket, peer: Any) -> None:
         try:
-            _, name, _ = dns_message.question(request)
+            name = dns_message.question(request)[1].lower()
         except (struct.error, IndexError):
             self.counts["junk"] += 1
             return

@@ -1,0 +1,70 @@
+"""What the kernel holds of eBPF, by its own numbers, and which process holds it.
+
+A program or link that no process has open is one that a dead tracer left behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import re
+from pathlib import Path
+
+_SYSCALL_BPF = {"x86_64": 321, "aarch64": 280}
+_PROG_GET_NEXT_ID = 11
+_LINK_GET_NEXT_ID = 31
+_ATTRIBUTE_BYTES = 128
+_PROG_ID = re.compile(r"^prog_id:\t(\d+)$", re.MULTILINE)
+_LINK_ID = re.compile(r"^link_id:\t(\d+)$", re.MULTILINE)
+
+
+def _identifiers(command: int) -> set[int]:
+    libc = ctypes.CDLL(None, use_errno=True)
+    number = _SYSCALL_BPF[os.uname().machine]
+    found: set[int] = set()
+    last = 0
+    while True:
+        attribute = (ctypes.c_uint32 * (_ATTRIBUTE_BYTES // 4))(last)
+        if libc.syscall(number, command, ctypes.byref(attribute), _ATTRIBUTE_BYTES):
+            if ctypes.get_errno() == errno.ENOENT:
+                return found
+            raise OSError(ctypes.get_errno(), "bpf")
+        last = attribute[1]
+        found.add(last)
+
+
+def programs() -> set[int]:
+    """Return the ids of all loaded programs."""
+    return _identifiers(_PROG_GET_NEXT_ID)
+
+
+def links() -> set[int]:
+    """Return the ids of all links."""
+    return _identifiers(_LINK_GET_NEXT_ID)
+
+
+def _held() -> tuple[set[int], set[int]]:
+    programs_held: set[int] = set()
+    links_held: set[int] = set()
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            for entry in (process / "fdinfo").iterdir():
+                with contextlib.suppress(OSError):
+                    text = entry.read_text()
+                    programs_held |= {int(number) for number in _PROG_ID.findall(text)}
+                    links_held |= {int(number) for number in _LINK_ID.findall(text)}
+    return programs_held, links_held
+
+
+def orphans(programs_before: set[int], links_before: set[int]) -> list[str]:
+    """Return new programs and links that no process has open."""
+    new_programs, new_links = programs() - programs_before, links() - links_before
+    held_programs, held_links = _held()
+    return [
+        *(f"program {number}" for number in new_programs - held_programs if number in programs()),
+        *(f"link {number}" for number in new_links - held_links if number in links()),
+    ]

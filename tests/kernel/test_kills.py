@@ -1,0 +1,111 @@
+"""SIGKILL of tracer, plugin or both at random moments leaves nothing behind.
+
+PODTRACE_KILLS sets how often; the whole proof is 100.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from kernel import bpf_objects
+from kernel.tracing import ROOT, command
+from workload.stage import cgroup_mount
+
+KILLS = int(os.environ.get("PODTRACE_KILLS", "12"))
+WITHIN_SECONDS = 2.0
+MARK = "PODTRACE_TEST_MARK"
+LONGEST_LIFE_SECONDS = 4.0
+
+
+def _marked(mark: str) -> dict[int, str]:
+    """Return every living process that inherited the mark, by PID, with its command line."""
+    wanted = f"{MARK}={mark}".encode()
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
+                found[int(entry.name)] = line.decode(errors="replace")
+    return found
+
+
+def _own_cgroups() -> set[Path]:
+    return {path for path in cgroup_mount().iterdir() if path.name.startswith("podtrace")}
+
+
+def _wait_until_gone(mark: str, seconds: float) -> dict[int, str]:
+    deadline = time.monotonic() + seconds
+    while (left := _marked(mark)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return left
+
+
+@pytest.mark.timeout(60 * 15)
+@pytest.mark.parametrize("scope", ["command", "pid"])
+@pytest.mark.parametrize("victim", ["tracer", "plugin", "both"])
+def test_nothing_is_left(victim: str, scope: str) -> None:
+    chance = random.Random(f"{victim} {scope}")
+    programs, links = bpf_objects.programs(), bpf_objects.links()
+    before = _own_cgroups()
+    for number in range(max(1, KILLS // 6)):
+        mark = uuid.uuid4().hex
+        target = ("--", "/bin/sleep", "600") if scope == "command" else ("--pid", os.getpid())
+        process = subprocess.Popen(
+            command("--local", "--diagnose", "600s", "-o", "json", *target),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=ROOT,
+            env={**os.environ, MARK: mark},
+        )
+        life = chance.uniform(0.05, LONGEST_LIFE_SECONDS)
+        time.sleep(life)
+        context = f"round {number}, after {life:.2f} s"
+        tracers = [
+            pid for pid, line in _marked(mark).items() if "podtracer" in line and pid != process.pid
+        ]
+        if victim != "plugin":
+            for pid in tracers[:1]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        if victim != "tracer" or not tracers:
+            process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(WITHIN_SECONDS + 3)
+        assert process.poll() is not None, f"the plugin lives on, {context}"
+        left = _wait_until_gone(mark, WITHIN_SECONDS)
+        if victim == "both" and scope == "command":
+            _start_again()
+            left = _wait_until_gone(mark, WITHIN_SECONDS)
+        assert left == {}, context
+    assert _wait_for_no_orphans(programs, links) == []
+    assert _own_cgroups() <= before
+
+
+def _start_again() -> None:
+    result = subprocess.run(
+        command("--local", "--diagnose", "1s", "-o", "json", "--", "/bin/true"),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        cwd=ROOT,
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def _wait_for_no_orphans(programs: set[int], links: set[int]) -> list[str]:
+    deadline = time.monotonic() + 3
+    while (left := bpf_objects.orphans(programs, links)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return left
