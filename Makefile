@@ -21,11 +21,13 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: deps
-deps: system-packages $(COMPLETE) ## install what is missing: BCC for the system's Python, tools into .venv
+deps: deps-test $(COMPLETE) ## install what is missing for everything below
 
-.PHONY: system-packages
-system-packages:
-	@scripts/install-dependencies.sh bcc compiler network
+.PHONY: deps-demo deps-test
+deps-demo:
+	@scripts/install-dependencies.sh bcc network
+deps-test:
+	@scripts/install-dependencies.sh bcc network compiler pahole strace
 
 $(COMPLETE):
 	@PYTHON='$(PYTHON)' scripts/install-dependencies.sh python
@@ -41,11 +43,11 @@ build: $(COMPLETE) ## compile to byte code and make the wheel in dist/
 	$(BIN)/hatchling build -t wheel -d dist
 
 .PHONY: demo
-demo: deps ## trace a small workload for ten seconds and print the report (as root)
+demo: deps-demo $(COMPLETE) ## trace a small workload for ten seconds and print the report (as root)
 	$(BIN)/python tests/demo/run.py
 
 .PHONY: test
-test: $(if $(ROOT),system-packages) $(COMPLETE) ## run the tests; those that trace for real only as root
+test: $(if $(ROOT),deps-test) $(COMPLETE) ## run the tests; those that trace for real only as root
 	$(BIN)/pytest -m 'not bench and not e2e and not kernels' $(PYTEST_ARGS)
 
 .PHONY: lint

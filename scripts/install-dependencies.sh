@@ -7,6 +7,8 @@
 #   bcc        BCC for the system's Python, which runs the tracer
 #   compiler   a C compiler: the tests' fastest workloads are in C
 #   network    the ip command: the tests build links
+#   pahole     an independent reader of BTF, for the tests
+#   strace     what the tests ask which files were opened
 #   bpftrace   what the benchmarks compare with
 #
 # What works already is left alone.
@@ -20,6 +22,8 @@ declare -rA packages=(
     [bcc]="python3-bpfcc"
     [compiler]="gcc libc6-dev"
     [network]="iproute2"
+    [pahole]="pahole"
+    [strace]="strace"
     [bpftrace]="bpftrace"
 )
 
@@ -39,6 +43,14 @@ has_compiler() {
 
 has_network() {
     command -v ip >/dev/null
+}
+
+has_pahole() {
+    command -v pahole >/dev/null
+}
+
+has_strace() {
+    command -v strace >/dev/null
 }
 
 has_bpftrace() {
