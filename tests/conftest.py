@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from workload.stage import StageError, cgroup_mount
+
 SYSTEM_PYTHON = "/usr/bin/python3"
 REQUIRE_KERNEL = "PODTRACE_REQUIRE_KERNEL"
 """Set where the kernel tests must run: what would skip them fails them instead."""
@@ -24,6 +26,10 @@ def obstacle_to_tracing() -> str | None:
     found = subprocess.run([SYSTEM_PYTHON, "-c", "from bcc import BPF"], capture_output=True)
     if found.returncode != 0:
         return f"tracing needs BCC for {SYSTEM_PYTHON}: install it with `make deps`"
+    try:
+        cgroup_mount()
+    except StageError as error:
+        return f"the tests need a cgroup of their own: {error}"
     return None
 
 
