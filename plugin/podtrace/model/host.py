@@ -24,8 +24,8 @@ MAX_PROCESSES = 1000
 """Rows of a list of processes; the rest is one row, so that the sums hold."""
 
 
-def filesystem_section(ledger: Ledger, coverage: Coverage) -> Filesystem | None:
-    """Return the section, None if nothing of it was measured."""
+def filesystem_section(ledger: Ledger, coverage: Coverage, limit: int) -> Filesystem | None:
+    """Return the section with `limit` files, None if nothing of it was measured."""
     if not coverage.section("filesystem"):
         return None
 
@@ -41,7 +41,8 @@ def filesystem_section(ledger: Ledger, coverage: Coverage) -> Filesystem | None:
         fsync=operation("fsync"),
         slow_above_seconds=coverage.threshold_seconds("slow_file_ns"),
         files=tuple(
-            _file_use(path, row) for path, row in busiest(ledger.labels["path"].rows, ("file",))
+            _file_use(path, row)
+            for path, row in busiest(ledger.labels["path"].rows, ("file",), limit)
         ),
     )
 

@@ -20,13 +20,8 @@ from podtrace.model.snapshot import (
 )
 from podtrace.model.tally import NOTHING, Tally
 
-MAX_ROWS = 100
-"""Rows of a list in the report."""
 
-
-def busiest(
-    rows: dict[str, Row], metrics: tuple[str, ...], limit: int = MAX_ROWS
-) -> list[tuple[str, Row]]:
+def busiest(rows: dict[str, Row], metrics: tuple[str, ...], limit: int) -> list[tuple[str, Row]]:
     """Return the rows that have one of the metrics, those with most operations first."""
 
     def weight(row: Row) -> int:
@@ -39,8 +34,8 @@ def busiest(
     return [(label, rows[label]) for _, label in found]
 
 
-def dns_section(ledger: Ledger, coverage: Coverage) -> Dns | None:
-    """Return the section, None if nothing of it was measured."""
+def dns_section(ledger: Ledger, coverage: Coverage, limit: int) -> Dns | None:
+    """Return the section with `limit` rows, None if nothing of it was measured."""
     if not coverage.section("dns"):
         return None
     count = _counter(ledger, coverage)
@@ -55,7 +50,7 @@ def dns_section(ledger: Ledger, coverage: Coverage) -> Dns | None:
         retries=count("dns_retry"),
         targets=tuple(
             _dns_target(name, row)
-            for name, row in busiest(ledger.labels["name"].rows, ("dns", "dns_timeout"))
+            for name, row in busiest(ledger.labels["name"].rows, ("dns", "dns_timeout"), limit)
         ),
     )
 
@@ -71,8 +66,8 @@ def _dns_target(name: str, row: Row) -> DnsTarget:
     )
 
 
-def tcp_section(ledger: Ledger, coverage: Coverage) -> Tcp | None:
-    """Return the section, None if nothing of it was measured."""
+def tcp_section(ledger: Ledger, coverage: Coverage, limit: int) -> Tcp | None:
+    """Return the section with `limit` rows, None if nothing of it was measured."""
     if not coverage.section("tcp"):
         return None
     count = _counter(ledger, coverage)
@@ -87,7 +82,9 @@ def tcp_section(ledger: Ledger, coverage: Coverage) -> Tcp | None:
         resets=count("reset"),
         send=ledger.total("send").transfer() if coverage.metric("send") else None,
         receive=ledger.total("receive").transfer() if coverage.metric("receive") else None,
-        peers=tuple(_tcp_peer(peer, row, calls_by_peer) for peer, row in busiest(rows, metrics)),
+        peers=tuple(
+            _tcp_peer(peer, row, calls_by_peer) for peer, row in busiest(rows, metrics, limit)
+        ),
     )
 
 
@@ -106,8 +103,8 @@ def _tcp_peer(peer: str, row: Row, calls_by_peer: bool) -> TcpPeer:
     )
 
 
-def connections_section(ledger: Ledger, coverage: Coverage) -> Connections | None:
-    """Return the section, None if nothing of it was measured."""
+def connections_section(ledger: Ledger, coverage: Coverage, limit: int) -> Connections | None:
+    """Return the section with `limit` rows, None if nothing of it was measured."""
     if not coverage.section("connections"):
         return None
     count = _counter(ledger, coverage)
@@ -127,7 +124,7 @@ def connections_section(ledger: Ledger, coverage: Coverage) -> Connections | Non
         ipv6=_family(ledger.connect_families[6], attempts_measured) if measured else None,
         targets=tuple(
             _connect_target(peer, row)
-            for peer, row in busiest(rows, ("connect_attempt", "connect"))
+            for peer, row in busiest(rows, ("connect_attempt", "connect"), limit)
         ),
     )
 

@@ -40,8 +40,10 @@ DIRECTION_RULE = (
 )
 
 
-def connection_patterns(ledger: Ledger, coverage: Coverage) -> ConnectionPatterns | None:
-    """Return the pattern of each target, None if connections were not measured."""
+def connection_patterns(
+    ledger: Ledger, coverage: Coverage, limit: int
+) -> ConnectionPatterns | None:
+    """Return the pattern of the `limit` busiest targets, None if connections were not measured."""
     if not coverage.section("connections"):
         return None
     rows = {
@@ -55,7 +57,8 @@ def connection_patterns(ledger: Ledger, coverage: Coverage) -> ConnectionPattern
     return ConnectionPatterns(
         rule=CONNECTION_RULE,
         targets=tuple(
-            _pattern(peer, row, sends_by_peer, seconds) for peer, row in busiest(rows, metrics)
+            _pattern(peer, row, sends_by_peer, seconds)
+            for peer, row in busiest(rows, metrics, limit)
         ),
     )
 

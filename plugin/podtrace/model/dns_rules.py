@@ -1,0 +1,143 @@
+"""Rules on DNS."""
+
+from __future__ import annotations
+
+from podtrace.model.findings import (
+    Facts,
+    Finding,
+    Rule,
+    graded,
+    listed,
+    longest_by,
+    share_of,
+    slow,
+    worst,
+)
+from podtrace.model.search_list import search_list_misses
+from podtrace.model.tally import NOTHING
+from podtrace.model.wording import percent, seconds
+
+
+def _dns_errors(facts: Facts) -> Finding | None:
+    answers, limits = facts.ledger.total("dns"), facts.limits
+    rows = facts.ledger.labels["name"].rows
+    if answers.failed < limits.least_count:
+        return None
+    expected = search_list_misses(rows)
+    bad, all_ = answers.failed - expected, answers.count - expected
+    if bad < limits.least_count or bad < limits.dns_errors_ratio * all_:
+        return None
+    errors = dict(answers.errors)
+    if expected:
+        errors["NXDOMAIN"] = errors.get("NXDOMAIN", 0) - expected
+    counter = [f"{all_ - bad:,} other answers were good"] if all_ > bad else []
+    if expected:
+        counter.append(
+            f"{expected:,} further NXDOMAIN answers are left out: the resolver's search list"
+        )
+    codes = [(code, count) for code, count in errors.items() if count > 0]
+    return Finding(
+        severity=graded(all_, bad >= limits.critical_ratio * all_),
+        title=f"DNS answers with an error code: {bad:,} of {all_:,} ({percent(bad / all_)})",
+        evidence=(
+            f"an error code in {share_of(bad, all_, 'answers', limits.dns_errors_ratio)}",
+            f"by code: {listed(codes)}",
+            f"most errors: {worst(rows, lambda row: row.get('dns', NOTHING).failed)}",
+        ),
+        counter_evidence=tuple(counter),
+        next_step="Check these names for typing errors and missing Services; SERVFAIL and REFUSED "
+        "come from the DNS server: look at its log.",
+        samples=all_,
+        impact=bad / all_ / max(limits.dns_errors_ratio, 1e-9),
+    )
+
+
+def _dns_search_list(facts: Facts) -> Finding | None:
+    answers, limits = facts.ledger.total("dns"), facts.limits
+    if answers.failed < limits.least_count:
+        return None
+    expected = search_list_misses(facts.ledger.labels["name"].rows)
+    if expected < limits.least_count or expected < limits.dns_errors_ratio * answers.count:
+        return None
+    return Finding(
+        severity="info",
+        title=f"DNS queries wasted on the search list: {expected:,} of {answers.count:,}",
+        evidence=(
+            "NXDOMAIN before the name was found under another suffix in "
+            f"{share_of(expected, answers.count, 'answers', limits.dns_errors_ratio)}",
+        ),
+        counter_evidence=("the names were found in the end",),
+        next_step="End fully qualified names with a dot, or lower `ndots` in the pod's dnsConfig.",
+        samples=answers.count,
+        impact=expected / answers.count,
+    )
+
+
+def _dns_timeouts(facts: Facts) -> Finding | None:
+    limits, timeouts = facts.limits, facts.ledger.total("dns_timeout").count
+    all_ = facts.ledger.total("dns").count + timeouts
+    if timeouts < limits.least_count or timeouts < limits.dns_timeouts_ratio * all_:
+        return None
+    rows = facts.ledger.labels["name"].rows
+    after = facts.coverage.threshold_seconds("dns_timeout_ns")
+    within = f" within {seconds(after)}" if after else ""
+    return Finding(
+        severity=graded(all_, timeouts >= limits.critical_ratio * all_),
+        title=f"DNS queries without an answer: {timeouts:,} of {all_:,} "
+        f"({percent(timeouts / all_)})",
+        evidence=(
+            f"no answer{within} to "
+            f"{share_of(timeouts, all_, 'queries', limits.dns_timeouts_ratio)}",
+            f"most: {worst(rows, lambda row: row.get('dns_timeout', NOTHING).count)}",
+        ),
+        counter_evidence=(f"{all_ - timeouts:,} queries were answered",) if all_ > timeouts else (),
+        next_step="Check that the DNS server runs and that no NetworkPolicy or firewall drops "
+        "port 53 between it and the target.",
+        samples=all_,
+        impact=timeouts / all_ / max(limits.dns_timeouts_ratio, 1e-9),
+    )
+
+
+def _dns_slow(facts: Facts) -> Finding | None:
+    rows = facts.ledger.labels["name"].rows
+    return slow(
+        facts,
+        facts.ledger.total("dns"),
+        limit=facts.limits.dns_slow_p95_seconds,
+        what="DNS answers",
+        evidence=(f"longest: {longest_by(rows, 'dns')}",),
+        next_step="Look at the load of the DNS server and at its upstream servers; a cache on the "
+        "node (NodeLocal DNSCache) helps against a distant one.",
+    )
+
+
+DNS_RULES = (
+    Rule(
+        "dns_errors",
+        "dns",
+        "DNS answers with an error code; misses of the search list are left out",
+        ("dns_errors_ratio", "critical_ratio", "least_count"),
+        _dns_errors,
+    ),
+    Rule(
+        "dns_search_list",
+        "dns",
+        "NXDOMAIN answers only because the resolver tries its search list first; told as info",
+        ("dns_errors_ratio", "least_count"),
+        _dns_search_list,
+    ),
+    Rule(
+        "dns_timeouts",
+        "dns",
+        "DNS queries without an answer",
+        ("dns_timeouts_ratio", "critical_ratio", "least_count"),
+        _dns_timeouts,
+    ),
+    Rule(
+        "dns_slow",
+        "dns",
+        "DNS answers are slow",
+        ("dns_slow_p95_seconds", "critical_multiple", "least_count"),
+        _dns_slow,
+    ),
+)

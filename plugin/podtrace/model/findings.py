@@ -1,0 +1,191 @@
+"""Potential issues: rules over the sums of a trace, each with its evidence and its doubts.
+
+A rule looks at one thing and gives at most one finding. What holds for all rules is here: how
+severe, how sure, in which order. A finding that another one explains (waits for a CPU under a
+tight quota) is never more severe than that one and stands behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from podtrace.model.coverage import FULL, Coverage
+from podtrace.model.labels import Row, names_one_thing
+from podtrace.model.ledger import Ledger
+from podtrace.model.snapshot import Confidence, Issue, Severity
+from podtrace.model.tally import Tally
+from podtrace.model.thresholds import Thresholds
+from podtrace.model.wording import number, percent, seconds
+
+SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
+"""From the least to the most severe."""
+
+CRITICAL_SAMPLES = 10
+"""Fewer samples never make a finding critical."""
+SURE_SAMPLES = 50
+CONFIDENCES: tuple[Confidence, ...] = ("low", "medium", "high")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the rules look at. `lost_ratio` is the share of records and ticks that were lost."""
+
+    ledger: Ledger
+    coverage: Coverage
+    limits: Thresholds
+    seconds: float
+    lost_ratio: float
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a rule found; `impact` is how many times its threshold the measure is."""
+
+    severity: Severity
+    title: str
+    evidence: tuple[str, ...]
+    next_step: str
+    samples: int
+    impact: float
+    counter_evidence: tuple[str, ...] = ()
+    explained_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One finding that there can be: its id, its section, its thresholds and how it is found."""
+
+    id: str
+    section: str | None
+    about: str
+    limits: tuple[str, ...]
+    find: Callable[[Facts], Finding | None]
+
+
+def find_issues(rules: Sequence[Rule], facts: Facts) -> tuple[Issue, ...]:
+    """Return the findings of all rules, the most severe and then the most serious first."""
+    found = {rule: finding for rule in rules if (finding := rule.find(facts)) is not None}
+    severities = {rule.id: finding.severity for rule, finding in found.items()}
+
+    def behind(finding: Finding) -> list[str]:
+        return [cause for cause in finding.explained_by if cause in severities]
+
+    for rule, finding in found.items():
+        for cause in behind(finding):
+            milder = min(finding.severity, severities[cause], key=SEVERITIES.index)
+            finding = found[rule] = replace(finding, severity=milder)
+    ordered = sorted(
+        found.items(),
+        key=lambda item: (
+            -SEVERITIES.index(item[1].severity),
+            bool(behind(item[1])),
+            -item[1].impact,
+        ),
+    )
+    return tuple(
+        Issue(
+            id=rule.id,
+            severity=finding.severity,
+            title=finding.title,
+            evidence=finding.evidence,
+            counter_evidence=finding.counter_evidence,
+            confidence=_confidence(rule, finding, facts),
+            next_step=finding.next_step,
+        )
+        for rule, finding in ordered
+    )
+
+
+def at_or_above(issues: Sequence[Issue], severity: Severity) -> tuple[Issue, ...]:
+    """Return the issues at least as severe, for `--fail-on`."""
+    least = SEVERITIES.index(severity)
+    return tuple(issue for issue in issues if SEVERITIES.index(issue.severity) >= least)
+
+
+def _confidence(rule: Rule, finding: Finding, facts: Facts) -> Confidence:
+    level = (finding.samples >= CRITICAL_SAMPLES) + (finding.samples >= SURE_SAMPLES)
+    degraded = {item.section for item in facts.coverage.degraded_sections() if item.state != FULL}
+    level -= rule.section in degraded
+    level -= facts.lost_ratio >= facts.limits.lost_ratio
+    return CONFIDENCES[max(level, 0)]
+
+
+def graded(samples: int, critical: bool) -> Severity:
+    """Return warning, or critical if it is and there are samples enough to say so."""
+    return "critical" if critical and samples >= CRITICAL_SAMPLES else "warning"
+
+
+def share_of(bad: int, all_: int, noun: str, limit: float) -> str:
+    """Return `7 of 23 connects (30 %, threshold 10 %)`."""
+    ratio = bad / all_ if all_ else 0.0
+    return f"{bad:,} of {all_:,} {noun} ({percent(ratio)}, threshold {percent(limit)})"
+
+
+def p95_of(value: float, limit: float) -> str:
+    """Return `95th percentile 310 ms (threshold 100 ms)`."""
+    return f"95th percentile {seconds(value)} (threshold {seconds(limit)})"
+
+
+def listed(counts: Sequence[tuple[str, int]], limit: int = 3) -> str:
+    """Return `ECONNREFUSED 7, ETIMEDOUT 2` of the greatest counts."""
+    ranked = sorted(counts, key=lambda item: (-item[1], item[0]))
+    rest = len(ranked) - limit
+    text = ", ".join(f"{name} {count:,}" for name, count in ranked[:limit])
+    return f"{text} and {rest} more" if rest > 0 else text
+
+
+def slow(
+    facts: Facts,
+    tally: Tally,
+    *,
+    limit: float,
+    what: str,
+    evidence: tuple[str, ...],
+    next_step: str,
+    explained_by: tuple[str, ...] = (),
+) -> Finding | None:
+    """Return a finding if the 95th percentile, and `least_count` durations, reach the limit."""
+    durations = tally.durations
+    p95 = durations.quantile(0.95)
+    if p95 is None or p95 < limit:
+        return None
+    slow_ones = durations.at_least(limit)
+    if slow_ones < facts.limits.least_count:
+        return None
+    median = durations.quantile(0.5) or 0.0
+    counter = f"half of them took at most {seconds(median)}"
+    return Finding(
+        severity=graded(durations.count, p95 >= limit * facts.limits.critical_multiple),
+        title=f"{what} are slow: 95th percentile {seconds(p95)}",
+        evidence=(
+            f"{what}: {p95_of(p95, limit)}, longest {seconds(durations.max_ns / 1e9)}",
+            f"{slow_ones:,} of {number(durations.count, 'operation')} at or above the threshold",
+            *evidence,
+        ),
+        counter_evidence=(counter,) if median < limit else (),
+        next_step=next_step,
+        samples=durations.count,
+        impact=p95 / max(limit, 1e-9),
+        explained_by=explained_by,
+    )
+
+
+def worst(rows: dict[str, Row], bad: Callable[[Row], int]) -> str:
+    """Return the labels with most bad operations, as `listed` does."""
+    counts = [(label, bad(row)) for label, row in rows.items() if names_one_thing(label)]
+    return listed([item for item in counts if item[1]]) or "not known by target"
+
+
+def longest_by(rows: dict[str, Row], metric: str) -> str:
+    """Return the labels with the longest duration of a metric, as `name 310 ms`."""
+    ranked = sorted(
+        (
+            (row[metric].durations.max_ns, label)
+            for label, row in rows.items()
+            if metric in row and names_one_thing(label)
+        ),
+        reverse=True,
+    )
+    named = [f"{label} {seconds(longest / 1e9)}" for longest, label in ranked[:3]]
+    return ", ".join(named) or "not known by target"

@@ -1,0 +1,107 @@
+"""Rules on processes and containers that ended, and on the trace itself."""
+
+from __future__ import annotations
+
+import signal
+
+from podtrace.model.findings import Facts, Finding, Rule, listed
+from podtrace.model.wording import number, percent
+
+CRASH_SIGNALS = frozenset(
+    {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGSYS}
+)
+
+
+def _oom_killed(facts: Facts) -> Finding | None:
+    kills = facts.ledger.event_lines["oom_kill"]
+    if not kills:
+        return None
+    return Finding(
+        severity="critical",
+        title=f"Killed for lack of memory: {number(kills, 'process', 'processes')}",
+        evidence=(f"{number(kills, 'OOM kill')} in the target (threshold 1)",),
+        next_step="Raise the memory limit, or find what grows: compare the limit with the "
+        "working set.",
+        samples=50,
+        impact=100.0,
+    )
+
+
+def _processes_crashed(facts: Facts) -> Finding | None:
+    crashes = [
+        (f"{name} by {signal.Signals(number).name}", count)
+        for (name, number), count in facts.ledger.processes.crashes.items()
+        if number in CRASH_SIGNALS
+    ]
+    total = sum(count for _, count in crashes)
+    if not total:
+        return None
+    return Finding(
+        severity="warning",
+        title=f"Crashed: {number(total, 'process', 'processes')}",
+        evidence=(f"ended by a signal (threshold 1): {listed(crashes)}",),
+        next_step="Look at the container's log and core dumps of that time.",
+        samples=50,
+        impact=50.0,
+    )
+
+
+def _container_restarted(facts: Facts) -> Finding | None:
+    restarts = facts.ledger.event_lines["container_restart"]
+    if not restarts:
+        return None
+    return Finding(
+        severity="warning",
+        title=f"Restarted: {number(restarts, 'container')}",
+        evidence=(f"{number(restarts, 'restart')} while tracing (threshold 1)",),
+        next_step="Look at the last state and the previous log: kubectl describe pod, kubectl "
+        "logs --previous.",
+        samples=50,
+        impact=40.0,
+        explained_by=("oom_killed",),
+    )
+
+
+def _data_lost(facts: Facts) -> Finding | None:
+    lost = {place: count for place, count in facts.ledger.lost.items() if count}
+    if not lost and not facts.lost_ratio:
+        return None
+    limit = facts.limits.lost_ratio
+    evidence = [f"lost share {percent(facts.lost_ratio)} (threshold {percent(limit)})"]
+    if lost:
+        evidence.append(f"by place: {listed(list(lost.items()))}")
+    return Finding(
+        severity="warning" if facts.lost_ratio >= limit else "info",
+        title=f"Part of the data was lost: {percent(facts.lost_ratio)}",
+        evidence=tuple(evidence),
+        counter_evidence=("what was lost is counted in Trace Quality",),
+        next_step="Trace a smaller target or a shorter time; true counts are higher than shown.",
+        samples=50,
+        impact=0.0,
+    )
+
+
+LIFECYCLE_RULES = (
+    Rule("oom_killed", None, "a process was killed for lack of memory; critical", (), _oom_killed),
+    Rule(
+        "processes_crashed",
+        None,
+        "a process ended by SIGSEGV, SIGABRT, SIGBUS, SIGILL, SIGFPE or SIGSYS; a warning",
+        (),
+        _processes_crashed,
+    ),
+    Rule(
+        "container_restarted",
+        None,
+        "a container was started again; a warning",
+        (),
+        _container_restarted,
+    ),
+    Rule(
+        "data_lost",
+        None,
+        "records or ticks were lost; info below the threshold",
+        ("lost_ratio",),
+        _data_lost,
+    ),
+)

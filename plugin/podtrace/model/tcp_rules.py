@@ -1,0 +1,199 @@
+"""Rules on TCP: connects, round trips and lost segments."""
+
+from __future__ import annotations
+
+from podtrace.model.findings import (
+    Facts,
+    Finding,
+    Rule,
+    graded,
+    listed,
+    longest_by,
+    share_of,
+    slow,
+    worst,
+)
+from podtrace.model.tally import NOTHING, Tally
+from podtrace.model.wording import percent, seconds
+
+SEGMENT_BYTES = 1448
+"""Payload of a full TCP segment on Ethernet; estimates how many segments were sent."""
+LOST_SYN_SECONDS = 0.9
+"""A lost SYN is sent again after a second (RFC 6298)."""
+
+
+def _connects_failing(facts: Facts) -> Finding | None:
+    connects, limits = facts.ledger.total("connect"), facts.limits
+    bad, all_ = connects.failed, connects.count + connects.failed
+    if bad < limits.least_count or bad < limits.connect_failed_ratio * all_:
+        return None
+    rows = facts.ledger.labels["peer"].rows
+    counter = [f"{all_ - bad:,} connects were established"] if all_ > bad else []
+    for version, other in ((4, 6), (6, 4)):
+        failed = facts.ledger.connect_families[version].get("connect", NOTHING).failed
+        others = facts.ledger.connect_families[other].get("connect", NOTHING)
+        if failed == bad and others.count:
+            counter.append(f"only IPv{version} connects fail; IPv{other} works")
+    return Finding(
+        severity=graded(all_, bad >= limits.critical_ratio * all_),
+        title=f"TCP connects fail: {bad:,} of {all_:,} ({percent(bad / all_)})",
+        evidence=(
+            f"failed {share_of(bad, all_, 'connects', limits.connect_failed_ratio)}",
+            f"by error: {listed(list(connects.errors.items()))}",
+            f"most failures: {worst(rows, lambda row: row.get('connect', NOTHING).failed)}",
+        ),
+        counter_evidence=tuple(counter),
+        next_step=_connect_advice(connects),
+        samples=all_,
+        impact=bad / all_ / max(limits.connect_failed_ratio, 1e-9),
+    )
+
+
+def _connect_advice(connects: Tally) -> str:
+    error = next(iter(connects.errors_by_count()), "")
+    if error == "ECONNREFUSED":
+        return "Nothing listens on that address and port: check that the server runs, and its port."
+    if error in ("ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH"):
+        return "Packets do not arrive: check routes, NetworkPolicies and firewalls on the way."
+    return "Look at the servers with most failures: are they up, and reachable from this node?"
+
+
+def _connects_slow(facts: Facts) -> Finding | None:
+    rows = facts.ledger.labels["peer"].rows
+    connects = facts.ledger.total("connect")
+    p95 = connects.durations.quantile(0.95) or 0.0
+    evidence = [f"longest: {longest_by(rows, 'connect')}"]
+    if p95 >= LOST_SYN_SECONDS and facts.ledger.total("retransmit").count:
+        evidence.append("segments were sent again: a lost first packet costs a second or more")
+    return slow(
+        facts,
+        connects,
+        limit=facts.limits.connect_slow_p95_seconds,
+        what="TCP connects",
+        evidence=tuple(evidence),
+        next_step="Compare with the round-trip time to the same peers: if that is short, the "
+        "server's accept queue is full or first packets are lost.",
+        explained_by=("retransmits",) if p95 >= LOST_SYN_SECONDS else (),
+    )
+
+
+def _rtt_spikes(facts: Facts) -> Finding | None:
+    samples, limits = facts.ledger.total("rtt"), facts.limits
+    spikes = facts.ledger.total("rtt_spike").count
+    all_ = max(samples.count, spikes)
+    if spikes < limits.least_count or spikes < limits.rtt_spikes_ratio * all_:
+        return None
+    rows = facts.ledger.labels["peer"].rows
+    above = facts.coverage.threshold_seconds("rtt_spike_ns")
+    over = f"more than {seconds(above)} above" if above else "far above"
+    median = samples.durations.quantile(0.5)
+    longest = samples.durations.max_ns / 1e9
+    multiple = spikes / all_ / max(limits.rtt_spikes_ratio, 1e-9)
+    sent_again = facts.ledger.total("retransmit").count
+    return Finding(
+        severity=graded(all_, multiple >= limits.critical_multiple),
+        title=f"TCP round trips with spikes: {spikes:,} of {all_:,} ({percent(spikes / all_)})",
+        evidence=(
+            f"{over} the connection's best in "
+            f"{share_of(spikes, all_, 'round trips', limits.rtt_spikes_ratio)}",
+            f"longest round trip {seconds(longest)}",
+            f"most spikes: {worst(rows, lambda row: row.get('rtt_spike', NOTHING).count)}",
+        ),
+        counter_evidence=(f"half of the round trips took at most {seconds(median)}",)
+        if median is not None
+        else (),
+        next_step="Look for congestion, a busy peer or a throttled node on the way to these peers; "
+        "compare with another pod on the same node.",
+        samples=all_,
+        impact=multiple,
+        explained_by=("retransmits",) if sent_again > spikes else (),
+    )
+
+
+def _retransmits(facts: Facts) -> Finding | None:
+    limits, again = facts.limits, facts.ledger.total("retransmit").count
+    sent, connects = facts.ledger.total("send"), facts.ledger.total("connect")
+    segments = max(sent.count, sent.bytes // SEGMENT_BYTES)
+    all_ = segments + connects.count + connects.failed + again
+    if again < limits.least_count or again < limits.retransmits_ratio * all_:
+        return None
+    rows = facts.ledger.labels["peer"].rows
+    multiple = again / all_ / max(limits.retransmits_ratio, 1e-9)
+    spikes = facts.ledger.total("rtt_spike").count
+    return Finding(
+        severity=graded(all_, multiple >= limits.critical_multiple),
+        title=f"TCP segments sent again: {again:,} of about {all_:,} ({percent(again / all_)})",
+        evidence=(
+            f"sent again about {share_of(again, all_, 'segments', limits.retransmits_ratio)}",
+            f"most: {worst(rows, lambda row: row.get('retransmit', NOTHING).count)}",
+        ),
+        counter_evidence=("the number of segments is estimated from calls and bytes",),
+        next_step="Packets are lost: look for drops on the interfaces of both nodes, for a full "
+        "queue or rate limit on the way, and for a peer that is down.",
+        samples=all_,
+        impact=multiple,
+        explained_by=("rtt_spikes",) if spikes >= again else (),
+    )
+
+
+def _resets(facts: Facts) -> Finding | None:
+    limits, resets = facts.limits, facts.ledger.total("reset").count
+    ledger = facts.ledger
+    begun = ledger.total("connect").count + ledger.total("accept").count
+    all_ = max(begun, ledger.total("connection").count, resets)
+    if resets < limits.least_count or resets < limits.resets_ratio * all_:
+        return None
+    rows = ledger.labels["peer"].rows
+    return Finding(
+        severity="warning",
+        title=f"TCP connections reset by the peer: {resets:,} of {all_:,}",
+        evidence=(
+            f"reset {share_of(resets, all_, 'connections', limits.resets_ratio)}",
+            f"most: {worst(rows, lambda row: row.get('reset', NOTHING).count)}",
+        ),
+        counter_evidence=("some clients and health checks end every connection by a reset",),
+        next_step="Look in the peers' logs for crashes, restarts and idle timeouts shorter than "
+        "the client's.",
+        samples=all_,
+        impact=resets / all_ / max(limits.resets_ratio, 1e-9),
+        explained_by=("connects_failing",),
+    )
+
+
+TCP_RULES = (
+    Rule(
+        "connects_failing",
+        "connections",
+        "TCP connects are refused, time out or fail otherwise",
+        ("connect_failed_ratio", "critical_ratio", "least_count"),
+        _connects_failing,
+    ),
+    Rule(
+        "connects_slow",
+        "connections",
+        "TCP connects are slow",
+        ("connect_slow_p95_seconds", "critical_multiple", "least_count"),
+        _connects_slow,
+    ),
+    Rule(
+        "rtt_spikes",
+        "tcp",
+        "TCP round trips far above the best one of the same connection",
+        ("rtt_spikes_ratio", "critical_multiple", "least_count"),
+        _rtt_spikes,
+    ),
+    Rule(
+        "retransmits",
+        "tcp",
+        "TCP segments sent again",
+        ("retransmits_ratio", "critical_multiple", "least_count"),
+        _retransmits,
+    ),
+    Rule(
+        "resets",
+        "tcp",
+        "TCP connections reset by the peer; never critical",
+        ("resets_ratio", "least_count"),
+        _resets,
+    ),
+)
