@@ -34,16 +34,14 @@ def filesystem_section(ledger: Ledger, coverage: Coverage, limit: int) -> Filesy
             return None
         return ledger.total(metric).file_operation(moves_data=moves_data)
 
+    used = busiest(ledger.labels["path"].rows, ("file",), limit)
     return Filesystem(
         open=operation("open"),
         read=operation("read", moves_data=True),
         write=operation("write", moves_data=True),
         fsync=operation("fsync"),
         slow_above_seconds=coverage.threshold_seconds("slow_file_ns"),
-        files=tuple(
-            _file_use(path, row)
-            for path, row in busiest(ledger.labels["path"].rows, ("file",), limit)
-        ),
+        files=tuple(_file_use(path, row) for path, row in used),
     )
 
 

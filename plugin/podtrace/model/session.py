@@ -112,7 +112,12 @@ class Session:
         """Return rates and latencies of the last seconds."""
         return recent(self.ledger, seconds)
 
-    def snapshot(self, thresholds: Thresholds | None = None, now_ns: int | None = None) -> Snapshot:
+    def snapshot(
+        self,
+        thresholds: Thresholds | None = None,
+        now_ns: int | None = None,
+        rows: int = MAX_ROWS,
+    ) -> Snapshot:
         """Return the report as of now.
 
         Args:
