@@ -42,7 +42,7 @@ PROBING = {
 MEMBER = re.compile(
     r"(.*?)(\w+|\(\*+\w+\).*?)(?:\[\d*\])*(?::\d+)?;\s+/\* +(\d+)(?:: ?(\d+))? +(\d+) \*/"
 )
-CLOSED = re.compile(r"^\}\s*(\w*)(?:\[\d*\])*;(?:\s+/\* +(\d+) +(\d+) \*/)?")
+CLOSED = re.compile(r"\}\s*(\w*)(?:\[\d*\])*(?::\d+)?;(?:\s+/\* +(\d+)(?:: ?\d+)? +(\d+) \*/)?")
 ATTRIBUTE = re.compile(r"\s*__attribute__\(\((?:[^()]|\([^()]*\))*\)\)")
 
 needs_pahole = pytest.mark.skipif(
