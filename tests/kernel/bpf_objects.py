@@ -10,11 +10,17 @@ import ctypes
 import errno
 import os
 import re
+import struct
 from pathlib import Path
 
 _SYSCALL_BPF = {"x86_64": 321, "aarch64": 280}
 _PROG_GET_NEXT_ID = 11
+_PROG_GET_FD_BY_ID = 13
+_OBJ_GET_INFO_BY_FD = 15
 _LINK_GET_NEXT_ID = 31
+_PROG_INFO_BYTES = 232
+_RUN_TIME_OFFSET = 192
+"""Of run_time_ns and run_cnt in struct bpf_prog_info (linux/bpf.h)."""
 _ATTRIBUTE_BYTES = 128
 _PROG_ID = re.compile(r"^prog_id:\t(\d+)$", re.MULTILINE)
 _LINK_ID = re.compile(r"^link_id:\t(\d+)$", re.MULTILINE)
@@ -68,3 +74,23 @@ def orphans(programs_before: set[int], links_before: set[int]) -> list[str]:
         *(f"program {number}" for number in new_programs - held_programs if number in programs()),
         *(f"link {number}" for number in new_links - held_links if number in links()),
     ]
+
+
+def run_time(program: int) -> tuple[int, int]:
+    """Return nanoseconds and number of runs of a program, as far as statistics were on."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    number = _SYSCALL_BPF[os.uname().machine]
+    attribute = (ctypes.c_uint32 * (_ATTRIBUTE_BYTES // 4))(program)
+    size = ctypes.c_uint32(_ATTRIBUTE_BYTES)
+    descriptor = libc.syscall(number, _PROG_GET_FD_BY_ID, ctypes.byref(attribute), size)
+    if descriptor < 0:
+        return 0, 0
+    info = (ctypes.c_uint8 * _PROG_INFO_BYTES)()
+    request = struct.pack("IIQ", descriptor, _PROG_INFO_BYTES, ctypes.addressof(info))
+    buffer = ctypes.create_string_buffer(request.ljust(_ATTRIBUTE_BYTES, b"\0"), _ATTRIBUTE_BYTES)
+    result = libc.syscall(number, _OBJ_GET_INFO_BY_FD, buffer, size)
+    os.close(descriptor)
+    if result:
+        raise OSError(ctypes.get_errno(), "bpf")
+    nanoseconds, runs = struct.unpack_from("QQ", bytes(info), _RUN_TIME_OFFSET)
+    return nanoseconds, runs

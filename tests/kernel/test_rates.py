@@ -30,14 +30,14 @@ def _lost(report: Report) -> int:
 
 def test_reads_by_every_cpu(stage: Stage, tmp_path: Path, compiled: Path) -> None:
     data = stage.folder / "data"
-    data.write_bytes(b"1")
+    data.write_bytes(bytes(1 << 20))
     cgroup = stage.cgroup("reads")
     program = stage.start(compiled / "syscall_rate", data, SECONDS, 2, cgroups=[cgroup])
     report, truth = _run(tmp_path, cgroup, program)
     received = report["filesystem.read.count"]
     assert received >= LEAST_RECEIVED * truth["reads"]
     assert truth["reads"] <= received + _lost(report) <= truth["reads"] + 50
-    assert report["filesystem.read.bytes"] >= LEAST_RECEIVED * truth["reads"]
+    assert report["filesystem.read.bytes"] >= 0.99 * LEAST_RECEIVED * truth["reads"]
 
 
 @pytest.mark.parametrize("per_second", [20_000])
