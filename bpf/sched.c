@@ -1,0 +1,282 @@
+// CPU time, run-queue time, blocked time by reason, and the process table.
+//
+// Intervals are closed at each context switch, so CPU time is exact; intervals still open at the
+// edges of the window are closed by podtracer, which reads `threads`.
+
+#define TASK_DEAD_BITS 0x80
+#define SIGNAL_GROUP_EXIT_FLAG 0x4
+#define TASK_UNINTERRUPTIBLE_BIT 0x2
+
+#if FAMILY_CPU
+
+ALWAYS_INLINE u8 reason_of_call(u8 call) {
+    switch (call) {
+    case CALL_SEND:
+    case CALL_RECEIVE:
+    case CALL_CONNECT:
+    case CALL_ACCEPT:
+    case CALL_NETWORK:
+        return REASON_NETWORK;
+    case CALL_LOCK:
+        return REASON_LOCK;
+    case CALL_SLEEP:
+        return REASON_SLEEP;
+    case CALL_POLL:
+        return REASON_POLL;
+    case CALL_FSYNC:
+    case CALL_DISK:
+        return REASON_DISK;
+    }
+    return REASON_OTHER;
+}
+
+// What the running task, about to leave the CPU, is going to wait for.
+ALWAYS_INLINE u8 block_reason(struct task_struct *task, struct thread *thread, u32 state) {
+    if (task->in_iowait)
+        return REASON_DISK;
+    if (thread->call) {
+        if (thread->file_kind == FILE_SOCKET || thread->file_kind == FILE_TCP)
+            return REASON_NETWORK;
+        if (thread->file_kind == FILE_REGULAR && (state & TASK_UNINTERRUPTIBLE_BIT))
+            return REASON_DISK;
+        return reason_of_call(thread->call);
+    }
+    struct pt_regs *registers = task_registers(current_task());
+    u32 number = registers->SYSCALL_NUMBER;
+    u8 *kind = syscall_kinds.lookup(&number);
+
+    return kind ? reason_of_call(*kind) : REASON_OTHER;
+}
+
+ALWAYS_INLINE void leave_cpu(struct task_struct *task, struct thread *thread, u64 now, bool preempted,
+                             u32 state) {
+    if (thread->on_cpu_ns)
+        tally(thread->target, thread->process, 0, METRIC_CPU, now - thread->on_cpu_ns);
+    thread->on_cpu_ns = 0;
+    thread->off_cpu_ns = now;
+    if (preempted || state == 0) {
+        thread->ready_ns = now;
+        thread->reason = 0;
+    } else {
+        thread->ready_ns = 0;
+        thread->reason = block_reason(task, thread, state);
+    }
+}
+
+ALWAYS_INLINE void report_long_block(struct thread *thread, u64 now, u64 blocked_ns) {
+    struct event event = {.time_ns = now,
+                          .duration_ns = blocked_ns,
+                          .process = thread->process,
+                          .type = EVENT_LONG_BLOCK,
+                          .target = thread->target,
+                          .reason = thread->reason,
+                          .call = thread->call,
+                          .file = thread->file};
+
+    send_event(&event, false);
+}
+
+ALWAYS_INLINE void reach_cpu(struct thread *thread, u64 now) {
+    u64 off = thread->off_cpu_ns;
+
+    thread->on_cpu_ns = now;
+    thread->off_cpu_ns = 0;
+    if (!off)
+        return;
+    u64 ready = thread->ready_ns ? thread->ready_ns : now;
+
+    if (thread->reason) {
+        u64 blocked_ns = ready - off;
+
+        record(thread->target, thread->process, thread->reason, METRIC_BLOCKED, blocked_ns);
+        if (thread->reason == REASON_DISK && blocked_ns >= LONG_BLOCK_NS)
+            report_long_block(thread, now, blocked_ns);
+    }
+    if (thread->ready_ns)
+        record(thread->target, thread->process, 0, METRIC_RUN_QUEUE, now - ready);
+    if (thread->call)
+        thread->call_wait_ns += now - off;
+    thread->ready_ns = 0;
+    thread->reason = 0;
+}
+
+int on_sched_switch(u64 *ctx) {
+    bool preempted = ARG(ctx, 0, u64);
+    struct task_struct *prev = ARG(ctx, 1, struct task_struct *);
+    struct task_struct *next = ARG(ctx, 2, struct task_struct *);
+#if ARGUMENTS_sched_switch >= 4
+    u32 state = ARG(ctx, 3, u64);
+#elif HAVE_task_struct____state
+    u32 state = prev->__state;
+#else
+    u32 state = prev->state;
+#endif
+    u64 now = 0;
+    u32 tid = prev->pid;
+
+    if (tid) {
+        struct thread *leaving = threads.lookup(&tid);
+
+#if !SCOPE_PIDS
+        u32 target = current_target();
+
+        if (leaving && !target) {
+            threads.delete(&tid);
+            leaving = 0;
+        } else if (!leaving && target) {
+            now = bpf_ktime_get_ns();
+            enter_process(TYPED(prev, task_struct), target, now, true);
+            leaving = enter_thread(TYPED(prev, task_struct), target, now, 0);
+        }
+#endif
+        if (leaving) {
+            if (!now)
+                now = bpf_ktime_get_ns();
+            leave_cpu(prev, leaving, now, preempted, state);
+            if (!preempted && (state & TASK_DEAD_BITS))
+                threads.delete(&tid);
+        }
+    }
+    tid = next->pid;
+    if (tid) {
+        struct thread *reaching = threads.lookup(&tid);
+
+        if (reaching)
+            reach_cpu(reaching, now ? now : bpf_ktime_get_ns());
+    }
+    return 0;
+}
+
+ALWAYS_INLINE void make_ready(struct task_struct *task) {
+    u32 tid = task->pid;
+    struct thread *thread = threads.lookup(&tid);
+
+    if (thread && thread->off_cpu_ns && !thread->ready_ns)
+        thread->ready_ns = bpf_ktime_get_ns();
+}
+
+int on_sched_wakeup(u64 *ctx) {
+    make_ready(ARG(ctx, 0, struct task_struct *));
+    return 0;
+}
+
+int on_sched_wakeup_new(u64 *ctx) {
+    make_ready(ARG(ctx, 0, struct task_struct *));
+    return 0;
+}
+
+#endif
+
+#if FAMILY_PROCESS
+
+int on_sched_process_fork(u64 *ctx) {
+    struct task_struct *parent = ARG(ctx, 0, struct task_struct *);
+    struct task_struct *child = ARG(ctx, 1, struct task_struct *);
+    u32 tid = parent->pid;
+    struct thread *forking = threads.lookup(&tid);
+#if SCOPE_PIDS
+    u32 target = forking ? forking->target : 0;
+#else
+    u32 target = cgroup_target(task_cgroup(child));
+#endif
+
+    if (!target)
+        return 0;
+    u64 now = bpf_ktime_get_ns();
+
+    enter_process(TYPED(child, task_struct), target, now, !forking);
+    enter_thread(TYPED(child, task_struct), target, 0, now);
+    return 0;
+}
+
+int on_sched_process_exec(u64 *ctx) {
+    struct task_struct *task = ARG(ctx, 0, struct task_struct *);
+    struct thread *thread = member(0);
+
+    if (!thread)
+        return 0;
+    u64 now = bpf_ktime_get_ns();
+    u32 process = thread->process;
+    struct process_value *known = processes.lookup(&process);
+
+    if (known)
+        bpf_probe_read_kernel_str(known->name, sizeof(known->name), task->comm);
+    tally(thread->target, process, 0, METRIC_EXEC, 0);
+    struct event event = {
+        .time_ns = now, .process = process, .type = EVENT_EXEC, .target = thread->target};
+
+    send_event(&event, false);
+    return 0;
+}
+
+int on_sched_process_exit(u64 *ctx) {
+    struct task_struct *task = ARG(ctx, 0, struct task_struct *);
+    struct thread *thread = member(0);
+
+    if (!thread)
+        return 0;
+    // Files are closed after this: what that undoes was not asked for by the call in flight.
+    thread->call = CALL_NONE;
+    struct signal_struct *signal = task->signal;
+
+    if (signal->live.counter > 0)
+        return 0;
+    u64 now = bpf_ktime_get_ns();
+    u32 process = thread->process;
+    struct process_value *known = processes.lookup(&process);
+    int status = signal->flags & SIGNAL_GROUP_EXIT_FLAG ? signal->group_exit_code : task->exit_code;
+
+    if (known) {
+        known->exit_ns = now;
+        known->exit_status = status;
+    }
+    tally(thread->target, process, 0, METRIC_EXIT, 0);
+    struct event event = {.time_ns = now,
+                          .process = process,
+                          .type = EVENT_EXIT,
+                          .target = thread->target,
+                          .code = status};
+
+    send_event(&event, false);
+    return 0;
+}
+
+#if !SCOPE_PIDS
+int on_cgroup_attach_task(u64 *ctx) {
+    struct cgroup *destination = ARG(ctx, 0, struct cgroup *);
+    struct task_struct *task = ARG(ctx, 2, struct task_struct *);
+    u32 target = cgroup_target(destination);
+    u32 tid = task->pid;
+
+    if (!target || threads.lookup(&tid))
+        return 0;
+    u64 now = bpf_ktime_get_ns();
+    bool running = task->on_cpu;
+
+    enter_process(TYPED(task, task_struct), target, now, true);
+    enter_thread(TYPED(task, task_struct), target, running ? now : 0, running ? 0 : now);
+    return 0;
+}
+#endif
+
+#endif
+
+#if FAMILY_OOM
+
+int on_mark_victim(u64 *ctx) {
+    struct task_struct *task = ARG(ctx, 0, struct task_struct *);
+    u32 process = task->tgid;
+    struct process_value *known = processes.lookup(&process);
+
+    if (!known)
+        return 0;
+    struct event event = {.time_ns = bpf_ktime_get_ns(),
+                          .process = process,
+                          .type = EVENT_OOM_KILL,
+                          .target = known->target};
+
+    send_event(&event, false);
+    return 0;
+}
+
+#endif

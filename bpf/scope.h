@@ -1,0 +1,158 @@
+// Who belongs to a target: the first thing that every program asks.
+//
+// A member thread has an entry in `threads`; a member process one in `processes`. Threads that
+// exist at the start are entered by the iterators of snapshot.c, later ones at fork, at a move
+// between cgroups, or when they are first seen running inside a target's cgroup. With a scope of
+// processes (SCOPE_PIDS), membership is inherited from the forking thread alone.
+
+ALWAYS_INLINE u32 target_of_id(u64 cgroup_id) {
+    u32 *target = targets.lookup(&cgroup_id);
+
+    return target ? *target : 0;
+}
+
+ALWAYS_INLINE u64 ancestor_id(struct cgroup *cgroup, int level) {
+    u64 id = 0;
+
+    if (level > LOAD(cgroup, level))
+        return 0;
+#if HAVE_cgroup__ancestors
+    struct cgroup *ancestor = 0;
+
+    bpf_probe_read_kernel(&ancestor, sizeof(ancestor), (void *)cgroup->ancestors + 8 * level);
+    if (!ancestor)
+        return 0;
+    struct kernfs_node *node = LOAD(TYPED(ancestor, cgroup), kn);
+    id = LOAD(TYPED(node, kernfs_node), id);
+#elif HAVE_cgroup__ancestor_ids
+    bpf_probe_read_kernel(&id, sizeof(id), (void *)cgroup->ancestor_ids + 8 * level);
+#endif
+    return id;
+}
+
+ALWAYS_INLINE u64 cgroup_id(struct cgroup *cgroup) {
+    struct kernfs_node *node = LOAD(cgroup, kn);
+
+    return LOAD(TYPED(node, kernfs_node), id);
+}
+
+// Return the target whose cgroup holds this one, 0 where none does.
+ALWAYS_INLINE u32 cgroup_target(struct cgroup *pointer) {
+    struct cgroup *cgroup = TYPED(pointer, cgroup);
+    u32 target = 0;
+
+    if (!pointer)
+        return 0;
+#if SCOPE_LEVEL_0 >= 0
+    target = target_of_id(ancestor_id(cgroup, SCOPE_LEVEL_0));
+#endif
+#if SCOPE_LEVEL_1 >= 0
+    if (!target)
+        target = target_of_id(ancestor_id(cgroup, SCOPE_LEVEL_1));
+#endif
+#if SCOPE_LEVEL_2 >= 0
+    if (!target)
+        target = target_of_id(ancestor_id(cgroup, SCOPE_LEVEL_2));
+#endif
+#if SCOPE_LEVEL_3 >= 0
+    if (!target)
+        target = target_of_id(ancestor_id(cgroup, SCOPE_LEVEL_3));
+#endif
+    return target;
+}
+
+ALWAYS_INLINE struct cgroup *task_cgroup(struct task_struct *task) {
+    struct css_set *set = LOAD(TYPED(task, task_struct), cgroups);
+
+    return LOAD(TYPED(set, css_set), dfl_cgrp);
+}
+
+// Return the target of the running task without looking at the task: the cheap way to say no.
+ALWAYS_INLINE u32 current_target(void) {
+    u32 target = 0;
+
+#if !SCOPE_PIDS
+#if SCOPE_LEVEL_0 >= 0
+    target = target_of_id(bpf_get_current_ancestor_cgroup_id(SCOPE_LEVEL_0));
+#endif
+#if SCOPE_LEVEL_1 >= 0
+    if (!target)
+        target = target_of_id(bpf_get_current_ancestor_cgroup_id(SCOPE_LEVEL_1));
+#endif
+#if SCOPE_LEVEL_2 >= 0
+    if (!target)
+        target = target_of_id(bpf_get_current_ancestor_cgroup_id(SCOPE_LEVEL_2));
+#endif
+#if SCOPE_LEVEL_3 >= 0
+    if (!target)
+        target = target_of_id(bpf_get_current_ancestor_cgroup_id(SCOPE_LEVEL_3));
+#endif
+#endif
+    return target;
+}
+
+ALWAYS_INLINE u32 pid_in_namespace(struct task_struct *leader) {
+    struct pid *pid = TYPED(LOAD(leader, thread_pid), pid);
+    u32 level = LOAD(pid, level);
+    u32 number = 0;
+
+    bpf_probe_read_kernel(&number, sizeof(number),
+                          (void *)pid->numbers + level * sizeof(struct upid));
+    return number;
+}
+
+// Enter the process of a member thread in the process table, unless it is there.
+ALWAYS_INLINE void enter_process(struct task_struct *task, u32 target, u64 start_ns, bool entered) {
+    u32 process = LOAD(task, tgid);
+    struct process_value value = {.start_ns = start_ns, .target = target, .entered = entered};
+    struct process_value *known = processes.lookup(&process);
+
+    if (known && !known->exit_ns)
+        return;
+    struct task_struct *leader = TYPED(LOAD(task, group_leader), task_struct);
+    struct task_struct *parent = TYPED(LOAD(leader, real_parent), task_struct);
+
+    value.parent = LOAD(parent, tgid);
+    value.pid = pid_in_namespace(leader);
+    value.container_cgroup = cgroup_id(TYPED(task_cgroup(task), cgroup));
+    bpf_probe_read_kernel_str(value.name, sizeof(value.name), leader->comm);
+    if (processes.update(&process, &value))
+        count_lost(LOST_PROCESSES_FULL);
+}
+
+// Enter a thread as a member; on_cpu_ns and off_cpu_ns as in struct thread.
+ALWAYS_INLINE struct thread *enter_thread(struct task_struct *task, u32 target, u64 on_cpu_ns,
+                                          u64 off_cpu_ns) {
+    u32 tid = LOAD(task, pid);
+    struct thread value = {.process = LOAD(task, tgid),
+                           .target = target,
+                           .on_cpu_ns = on_cpu_ns,
+                           .off_cpu_ns = off_cpu_ns};
+
+    threads.insert(&tid, &value);
+    struct thread *thread = threads.lookup(&tid);
+    if (!thread)
+        count_lost(LOST_THREADS_FULL);
+    return thread;
+}
+
+// Return the running thread's entry, 0 where it is in no target.
+ALWAYS_INLINE struct thread *member(u64 now_or_zero) {
+    u32 tid = bpf_get_current_pid_tgid();
+    struct thread *thread = threads.lookup(&tid);
+
+    if (thread)
+        return thread;
+#if SCOPE_PIDS
+    return 0;
+#else
+    u32 target = current_target();
+    if (!target)
+        return 0;
+    struct task_struct *task = TYPED(current_task(), task_struct);
+    u64 now = now_or_zero ? now_or_zero : bpf_ktime_get_ns();
+
+    enter_process(task, target, now, true);
+    return enter_thread(task, target, now, 0);
+#endif
+}

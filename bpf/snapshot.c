@@ -1,0 +1,74 @@
+// What exists when the trace starts: member processes and threads, and who owns which connection.
+//
+// BPF iterators, run once after the probes are attached; what a probe entered meanwhile stays.
+
+struct iterator_meta;
+struct bpf_iter__task {
+    struct iterator_meta *meta;
+    struct task_struct *task;
+};
+struct bpf_iter__task_file {
+    struct iterator_meta *meta;
+    struct task_struct *task;
+    u32 fd;
+    struct file *file;
+};
+
+#if FAMILY_PROCESS
+
+ALWAYS_INLINE u32 task_target(struct task_struct *task) {
+#if SCOPE_PIDS
+    return target_of_id(LOAD(task, tgid));
+#else
+    return cgroup_target(task_cgroup(task));
+#endif
+}
+
+int on_iter_task(u64 *ctx) {
+    struct task_struct *given = ARG(ctx, 1, struct task_struct *);
+
+    if (!given)
+        return 0;
+    struct task_struct *task = TYPED(given, task_struct);
+    u32 target = task_target(task);
+
+    if (!target || LOAD(task, exit_state))
+        return 0;
+    u64 now = bpf_ktime_get_ns();
+    bool running = LOAD(task, on_cpu);
+
+    enter_process(task, target, 0, false);
+    enter_thread(task, target, running ? now : 0, running ? 0 : now);
+    return 0;
+}
+
+#if FAMILY_TCP
+
+int on_iter_task_file(u64 *ctx) {
+    struct task_struct *task = ARG(ctx, 1, struct task_struct *);
+    struct file *file = ARG(ctx, 3, struct file *);
+
+    if (!task || !file)
+        return 0;
+    u32 target = task_target(TYPED(task, task_struct));
+
+    if (!target)
+        return 0;
+    struct inode *inode = TYPED(LOAD(TYPED(file, file), f_inode), inode);
+
+    if ((LOAD(inode, i_mode) & MODE_TYPE) != MODE_SOCKET)
+        return 0;
+    struct sock *sk = sock_of(file);
+
+    if (!sk || socket_kind(sk) != FILE_TCP)
+        return 0;
+    u8 state = LOAD(TYPED(sk, sock), __sk_common.skc_state);
+
+    if (state == STATE_ESTABLISHED)
+        enter_socket(sk, socket_label(sk), LOAD(TYPED(task, task_struct), tgid), target, 0);
+    return 0;
+}
+
+#endif
+
+#endif

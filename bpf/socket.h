@@ -1,0 +1,110 @@
+// From a descriptor to its file, from a file to its socket, and what is remembered of a connection.
+
+#define MODE_TYPE 0170000
+#define MODE_SOCKET 0140000
+#define MODE_REGULAR 0100000
+#define MODE_CHARACTER 0020000
+#define MODE_PIPE 0010000
+#define PROTOCOL_TCP 6
+#define INTERNET 2
+#define INTERNET6 10
+
+#define STATE_ESTABLISHED 1
+#define STATE_SYN_SENT 2
+#define STATE_SYN_RECEIVED 3
+#define STATE_CLOSE 7
+
+#if FAMILY_CALLS || FAMILY_TCP
+
+ALWAYS_INLINE struct file *file_of(s32 descriptor) {
+    struct task_struct *task = current_task();
+    struct fdtable *table = task->files->fdt;
+    struct file *file = 0;
+
+    if (descriptor < 0 || descriptor >= table->max_fds)
+        return 0;
+#if HAVE_CAST
+    // A pointer to the slot seen as a structure whose first member is a pointer.
+    file = (struct file *)TYPED((void *)table->fd + 8 * (u64)descriptor, callback_head)->next;
+#else
+    bpf_probe_read_kernel(&file, sizeof(file), (void *)table->fd + 8 * (u64)descriptor);
+#endif
+    return file;
+}
+
+ALWAYS_INLINE struct sock *sock_of(struct file *file) {
+    struct socket *socket = LOAD(TYPED(file, file), private_data);
+
+    if (!socket)
+        return 0;
+    return LOAD(TYPED(socket, socket), sk);
+}
+
+ALWAYS_INLINE u8 socket_kind(struct sock *sk) {
+    struct sock *typed = TYPED(sk, sock);
+    u16 family;
+
+    if (!sk)
+        return FILE_OTHER;
+    family = LOAD(typed, __sk_common.skc_family);
+    if (family != INTERNET && family != INTERNET6)
+        return FILE_SOCKET;
+    return LOAD(typed, sk_protocol) == PROTOCOL_TCP ? FILE_TCP : FILE_SOCKET;
+}
+
+#endif
+
+#if FAMILY_TCP
+
+ALWAYS_INLINE u32 socket_target(struct sock *sk) {
+#if SCOPE_PIDS
+    return 0;
+#elif HAVE_sock_cgroup_data__cgroup
+    return cgroup_target(LOAD(TYPED(sk, sock), sk_cgrp_data.cgroup));
+#else
+    return cgroup_target((struct cgroup *)LOAD(TYPED(sk, sock), sk_cgrp_data.val));
+#endif
+}
+
+ALWAYS_INLINE u64 socket_label(struct sock *pointer) {
+    struct sock *sk = TYPED(pointer, sock);
+    u8 address[16] = {};
+    u8 family = 4;
+    u16 port = bpf_ntohs(LOAD(sk, __sk_common.skc_dport));
+    u32 v4 = LOAD(sk, __sk_common.skc_daddr);
+
+#if HAVE_sock_common__skc_v6_daddr
+    if (LOAD(sk, __sk_common.skc_family) == INTERNET6) {
+        struct in6_addr v6 = LOAD(sk, __sk_common.skc_v6_daddr);
+
+        // A v4 address in a v6 socket is a v4 connection.
+        if (v6.in6_u.u6_addr32[0] || v6.in6_u.u6_addr32[1] ||
+            v6.in6_u.u6_addr32[2] != bpf_htonl(0xffff)) {
+            family = 6;
+            __builtin_memcpy(address, &v6, 16);
+        } else {
+            v4 = v6.in6_u.u6_addr32[3];
+        }
+    }
+#endif
+    if (family == 4)
+        __builtin_memcpy(address, &v4, 4);
+    return peer_label(family, address, port);
+}
+
+// Enter a socket that is connected already: an accepted one, or, with since_ns 0, one older than the
+// trace.
+ALWAYS_INLINE void enter_socket(struct sock *sk, u64 label, u32 process, u8 target, u64 since_ns) {
+    struct socket_value value = {.process = process,
+                                 .target = target,
+                                 .established = 1,
+                                 .established_ns = since_ns,
+                                 .label = label};
+    u64 key = (u64)sk;
+
+    value.rack_mstamp = LOAD(TYPED(sk, tcp_sock), rack.mstamp);
+    if (sockets.insert(&key, &value) && !sockets.lookup(&key))
+        count_lost(LOST_SOCKETS_FULL);
+}
+
+#endif

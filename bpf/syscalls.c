@@ -1,0 +1,347 @@
+// File operations and TCP calls, timed from system call entry to exit.
+//
+// The number decides first, so that calls of no interest cost one array lookup. Duration is entry
+// to exit; the part of it spent off the CPU is added up by sched.c in `call_wait_ns`.
+
+#define TTY_MAJOR_FIRST 4
+#define TTY_MAJOR_LAST 5
+#define PTY_MAJOR_FIRST 128
+#define PTY_MAJOR_LAST 143
+#define DEVICE_MINOR_BITS 20
+
+#define ERROR_INTERRUPTED 4
+#define ERROR_AGAIN 11
+#define ERROR_ALREADY_CONNECTED 106
+#define ERROR_IN_PROGRESS 115
+#define ERROR_ALREADY 114
+#define RESTART_FIRST 512
+#define RESTART_LAST 516
+
+#if FAMILY_CALLS
+
+// Note in the thread what kind of file a descriptor is, and which one.
+ALWAYS_INLINE void classify(struct thread *thread, struct file *file) {
+    thread->file_kind = FILE_OTHER;
+    thread->object = 0;
+    if (!file)
+        return;
+    struct inode *inode = TYPED(LOAD(TYPED(file, file), f_inode), inode);
+    u32 type = LOAD(inode, i_mode) & MODE_TYPE;
+
+    if (type == MODE_REGULAR) {
+        struct super_block *super = TYPED(LOAD(inode, i_sb), super_block);
+
+        thread->file_kind = FILE_REGULAR;
+        thread->object = (u64)file;
+        thread->file.inode = LOAD(inode, i_ino);
+        thread->file.device = LOAD(super, s_dev);
+        thread->file.target = thread->target;
+    } else if (type == MODE_SOCKET) {
+        struct sock *sk = sock_of(file);
+
+        thread->file_kind = socket_kind(sk);
+        thread->object = (u64)sk;
+    } else if (type == MODE_PIPE) {
+        thread->file_kind = FILE_PIPE;
+    } else if (type == MODE_CHARACTER) {
+        u32 major = LOAD(inode, i_rdev) >> DEVICE_MINOR_BITS;
+
+        if ((major >= TTY_MAJOR_FIRST && major <= TTY_MAJOR_LAST) ||
+            (major >= PTY_MAJOR_FIRST && major <= PTY_MAJOR_LAST))
+            thread->file_kind = FILE_TERMINAL;
+    }
+}
+
+// Take the peer of connect() from the caller's memory: the socket has it only once it is accepted.
+ALWAYS_INLINE void note_peer(struct thread *thread, void *address) {
+    u16 head[2] = {};
+
+    thread->connect_begun = 0;
+    thread->connect_failed = 0;
+    thread->peer_family = 0;
+    __builtin_memset(thread->peer_address, 0, sizeof(thread->peer_address));
+    if (bpf_probe_read_user(head, sizeof(head), address))
+        return;
+    thread->peer_port = bpf_ntohs(head[1]);
+    if (head[0] == INTERNET) {
+        thread->peer_family = 4;
+        bpf_probe_read_user(thread->peer_address, 4, address + 4);
+    } else if (head[0] == INTERNET6) {
+        thread->peer_family = 6;
+        bpf_probe_read_user(thread->peer_address, 16, address + 8);
+    }
+}
+
+int on_sys_enter(u64 *ctx) {
+    u32 number = ARG(ctx, 1, u64);
+    u8 *kind = syscall_kinds.lookup(&number);
+
+    if (!kind || *kind == CALL_NONE || *kind > CALL_LAST_TIMED)
+        return 0;
+    struct thread *thread = member(0);
+
+    if (!thread)
+        return 0;
+    struct pt_regs *registers = ARG(ctx, 0, struct pt_regs *);
+
+    if (*kind == CALL_OPEN) {
+        thread->file_kind = FILE_OTHER;
+    } else {
+        classify(thread, file_of(registers->SYSCALL_ARGUMENT_0));
+        if (thread->file_kind == FILE_OTHER)
+            return 0;
+        if (*kind == CALL_CONNECT)
+            note_peer(thread, (void *)registers->SYSCALL_ARGUMENT_1);
+    }
+    thread->call = *kind;
+    thread->call_wait_ns = 0;
+    thread->call_start_ns = bpf_ktime_get_ns();
+    return 0;
+}
+
+// Write the path of a file, last component first, up to the root of the calling process.
+ALWAYS_INLINE void read_path(struct file_value *value, struct file *pointer) {
+    struct file *file = TYPED(pointer, file);
+    struct dentry *dentry = LOAD(file, f_path.dentry);
+    struct vfsmount *mount = LOAD(file, f_path.mnt);
+    struct fs_struct *fs = TYPED(current_task()->fs, fs_struct);
+    struct dentry *root = LOAD(fs, root.dentry);
+    struct vfsmount *root_mount = LOAD(fs, root.mnt);
+    u32 used = 0;
+
+    value->path_complete = 0;
+    for (int i = 0; i < PATH_NAMES; i++) {
+        if (dentry == root && mount == root_mount) {
+            value->path_complete = 1;
+            break;
+        }
+        struct dentry *typed = TYPED(dentry, dentry);
+        struct dentry *parent = LOAD(typed, d_parent);
+
+        if (parent == dentry) {
+            struct mount *full = (void *)mount - __builtin_offsetof(struct mount, mnt);
+            struct mount *above = LOAD(TYPED(full, mount), mnt_parent);
+
+            if (above == full) {
+                value->path_complete = 1;
+                break;
+            }
+            dentry = LOAD(TYPED(full, mount), mnt_mountpoint);
+            mount = (void *)above + __builtin_offsetof(struct mount, mnt);
+            continue;
+        }
+        if (used > PATH_BYTES - 2)
+            break;
+        const void *name = LOAD(typed, d_name.name);
+        long length = bpf_probe_read_kernel_str(value->path + (used & (PATH_BYTES - 1)),
+                                                NAME_BYTES, name);
+
+        if (length <= 0 || length > NAME_BYTES)
+            break;
+        used += length;
+        dentry = parent;
+    }
+    value->path_bytes = used;
+}
+
+ALWAYS_INLINE struct file_value *file_entry(struct thread *thread) {
+    struct file_value *value = files.lookup(&thread->file);
+    u32 zero = 0;
+
+    if (value)
+        return value;
+    struct file_value *scratch = file_scratch.lookup(&zero);
+
+    if (!scratch)
+        return 0;
+    scratch->operations = 0;
+    scratch->bytes = 0;
+    scratch->max_ns = 0;
+    read_path(scratch, (struct file *)thread->object);
+    if (files.insert(&thread->file, scratch) && !files.lookup(&thread->file))
+        count_lost(LOST_FILES_FULL);
+    return files.lookup(&thread->file);
+}
+
+// What a finished call adds: one count, at times another of the same label, at times an event.
+struct outcome {
+    struct count count;
+    u8 also;  // metric of the other count
+    u8 event;
+    s32 code;
+    u64 duration_ns;
+};
+
+ALWAYS_INLINE bool interrupted(s64 result) {
+    return result == -ERROR_INTERRUPTED || (result <= -RESTART_FIRST && result >= -RESTART_LAST);
+}
+
+ALWAYS_INLINE u8 transfer_metric(struct thread *thread, bool sending) {
+    switch (thread->file_kind) {
+    case FILE_REGULAR:
+        return sending ? METRIC_WRITE : METRIC_READ;
+    case FILE_TCP:
+        return sending ? METRIC_SEND : METRIC_RECEIVE;
+    case FILE_PIPE:
+        return METRIC_PIPE;
+    case FILE_SOCKET:
+        return METRIC_SOCKET;
+    }
+    return METRIC_TERMINAL;
+}
+
+ALWAYS_INLINE void fail(struct outcome *outcome, u8 metric, s64 result) {
+    if (interrupted(result))
+        return;
+    if (result == -ERROR_AGAIN) {
+        outcome->count.metric = metric | ASPECT_AGAIN;
+    } else {
+        outcome->count.metric = metric | ASPECT_ERROR;
+        outcome->count.slot = -result;
+    }
+}
+
+ALWAYS_INLINE void finish_timed(struct thread *thread, struct outcome *outcome, u8 metric,
+                                u64 bytes) {
+    u64 ns = outcome->duration_ns;
+    u64 wait_ns = thread->call_wait_ns < ns ? thread->call_wait_ns : ns;
+
+    if (thread->file_kind == FILE_TCP)
+        ns -= wait_ns;
+    outcome->count.metric = metric;
+    outcome->count.slot = slot_of(ns);
+    outcome->count.ns = ns;
+    outcome->count.bytes = bytes;
+    outcome->count.wait_ns = wait_ns;
+}
+
+ALWAYS_INLINE void finish_file(struct thread *thread, struct outcome *outcome, u64 bytes) {
+    u8 metric = outcome->count.metric;
+    u64 ns = outcome->duration_ns;
+    struct file_value *file = file_entry(thread);
+
+    if (file && metric != METRIC_OPEN) {
+        __sync_fetch_and_add(&file->operations, 1);
+        __sync_fetch_and_add(&file->bytes, bytes);
+        if (ns > file->max_ns)
+            file->max_ns = ns;
+    }
+    if (ns >= SLOW_FILE_NS) {
+        outcome->also = metric | ASPECT_SLOW;
+        outcome->event = EVENT_SLOW_FILE;
+    }
+}
+
+// A connect that failed without the handshake's state change: no route, no local port, bad address.
+ALWAYS_INLINE void finish_connect(struct thread *thread, struct outcome *outcome, s64 result) {
+    if (thread->file_kind != FILE_TCP || result >= 0 || result == -ERROR_IN_PROGRESS ||
+        result == -ERROR_ALREADY || result == -ERROR_ALREADY_CONNECTED || interrupted(result))
+        return;
+    if (thread->connect_begun && !thread->connect_failed)
+        return;
+    outcome->count.label =
+        peer_label(thread->peer_family, thread->peer_address, thread->peer_port);
+    outcome->count.metric = METRIC_CONNECT | ASPECT_ERROR;
+    outcome->count.slot = -result;
+    outcome->code = -result;
+    outcome->event = EVENT_CONNECT_FAILED;
+    if (!thread->connect_begun)
+        outcome->also = METRIC_CONNECT_ATTEMPT;
+}
+
+ALWAYS_INLINE void finish_accept(struct thread *thread, struct outcome *outcome, s64 result) {
+    if (thread->file_kind != FILE_TCP || result < 0)
+        return;
+    outcome->count.metric = METRIC_ACCEPT;
+#if FAMILY_TCP
+    u64 sk = (u64)sock_of(file_of(result));
+    struct socket_value *socket = sockets.lookup(&sk);
+
+    if (socket)
+        socket->process = thread->process;
+    else if (sk)
+        enter_socket((struct sock *)sk, socket_label((struct sock *)sk), thread->process,
+                     thread->target, bpf_ktime_get_ns());
+#endif
+}
+
+ALWAYS_INLINE void finish_call(struct thread *thread, struct outcome *outcome, s64 result) {
+    u64 bytes = 0;
+    u8 metric;
+
+    if (thread->call == CALL_CONNECT) {
+        finish_connect(thread, outcome, result);
+        return;
+    }
+    if (thread->call == CALL_ACCEPT) {
+        finish_accept(thread, outcome, result);
+        return;
+    }
+    if (thread->call == CALL_OPEN) {
+        metric = METRIC_OPEN;
+        if (result >= 0) {
+            classify(thread, file_of(result));
+            if (thread->file_kind != FILE_REGULAR)
+                return;
+        }
+    } else if (thread->call == CALL_FSYNC) {
+        metric = METRIC_FSYNC;
+        if (thread->file_kind != FILE_REGULAR)
+            return;
+    } else {
+        metric = transfer_metric(thread, thread->call == CALL_WRITE || thread->call == CALL_SEND);
+        bytes = result;
+    }
+    if (result < 0) {
+        fail(outcome, metric, result);
+        return;
+    }
+    if (thread->file_kind == FILE_REGULAR || thread->file_kind == FILE_TCP) {
+        finish_timed(thread, outcome, metric, bytes);
+        if (thread->file_kind == FILE_REGULAR)
+            finish_file(thread, outcome, bytes);
+    } else {
+        outcome->count.metric = metric;
+        outcome->count.bytes = bytes;
+    }
+}
+
+int on_sys_exit(u64 *ctx) {
+    u32 tid = bpf_get_current_pid_tgid();
+    struct thread *thread = threads.lookup(&tid);
+
+    if (!thread || !thread->call)
+        return 0;
+    u64 now = bpf_ktime_get_ns();
+    struct outcome outcome = {
+        .count = {.process = thread->process, .target = thread->target},
+        .duration_ns = now - thread->call_start_ns,
+    };
+
+    finish_call(thread, &outcome, ARG(ctx, 1, s64));
+#pragma nounroll
+    while (outcome.count.metric) {
+        add_count(&outcome.count);
+        outcome.count.metric = outcome.also;
+        outcome.count.slot = 0;
+        outcome.also = 0;
+    }
+    if (outcome.event) {
+        struct event event = {.time_ns = now,
+                              .duration_ns = outcome.duration_ns,
+                              .label = outcome.count.label,
+                              .bytes = outcome.count.bytes,
+                              .file = thread->file,
+                              .process = thread->process,
+                              .code = outcome.code,
+                              .type = outcome.event,
+                              .target = thread->target,
+                              .call = thread->call};
+
+        send_event(&event, false);
+    }
+    thread->call = CALL_NONE;
+    return 0;
+}
+
+#endif

@@ -1,0 +1,243 @@
+// TCP connections from the state machine, round-trip times from the kernel's own samples.
+//
+// Soft interrupts run on top of any task, so everything here is attributed by the socket's entry in
+// `sockets`, never by the running task; the one exception is the start of a connect, which runs in
+// the caller's own context.
+
+#if FAMILY_TCP
+
+ALWAYS_INLINE void describe(struct event *event, struct socket_value *socket, u8 type, u64 now) {
+    event->time_ns = now;
+    event->label = socket->label;
+    event->process = socket->process;
+    event->target = socket->target;
+    event->type = type;
+}
+
+// Take the kernel's newest round-trip sample, once.
+ALWAYS_INLINE void sample_rtt(struct sock *sk, struct socket_value *socket) {
+    struct tcp_sock *tcp = TYPED(sk, tcp_sock);
+    u64 mstamp = LOAD(tcp, rack.mstamp);
+
+    if (mstamp == socket->rack_mstamp)
+        return;
+    socket->rack_mstamp = mstamp;
+    // An answer to something sent again may belong to either copy (Karn's algorithm).
+    if (!mstamp || mstamp <= socket->retransmit_mstamp)
+        return;
+    u64 ns = (u64)LOAD(tcp, rack.rtt_us) * 1000;
+    u64 least_ns = (u64)LOAD(tcp, rtt_min.s[0].v) * 1000;
+    bool spike = ns >= RTT_SPIKE_NS && ns >= 3 * least_ns;
+    struct count count = {.label = socket->label,
+                          .ns = ns,
+                          .process = socket->process,
+                          .slot = slot_of(ns),
+                          .metric = METRIC_RTT,
+                          .target = socket->target};
+
+#pragma nounroll
+    for (int i = 0; i < 2; i++) {
+        add_count(&count);
+        if (!spike)
+            return;
+        count.metric = METRIC_RTT_SPIKE;
+        count.slot = 0;
+    }
+    struct event event = {.duration_ns = ns};
+
+    describe(&event, socket, EVENT_RTT_SPIKE, bpf_ktime_get_ns());
+    send_event(&event, false);
+}
+
+// The number of what made a connect fail, 0 where connect() itself will tell.
+ALWAYS_INLINE u32 connect_error(struct sock *sk) {
+    u32 error = LOAD(TYPED(sk, sock), sk_err);
+
+    if (error)
+        return error;
+    // Closed by the process itself: connect() fails for a reason of its own, which its return value
+    // tells, or else the application gave up.
+    u32 tid = bpf_get_current_pid_tgid();
+    struct thread *thread = threads.lookup(&tid);
+
+    if (thread && thread->call == CALL_CONNECT && thread->object == (u64)sk) {
+        thread->connect_failed = 1;
+        return 0;
+    }
+    return GIVEN_UP;
+}
+
+// Enter a connecting socket, or a passively opened one; whose it is, is known for the former only.
+ALWAYS_INLINE struct socket_value *new_socket(struct sock *sk, bool connecting, u64 now) {
+    struct socket_value value = {};
+    u64 key = (u64)sk;
+
+    if (connecting) {
+        struct thread *thread = member(now);
+
+        if (!thread)
+            return 0;
+        thread->connect_begun = 1;
+        value.process = thread->process;
+        value.target = thread->target;
+        value.start_ns = now;
+    } else {
+        value.target = socket_target(sk);
+        if (!value.target)
+            return 0;
+        value.established = 1;
+        value.established_ns = now;
+        value.rack_mstamp = LOAD(TYPED(sk, tcp_sock), rack.mstamp);
+    }
+    value.label = socket_label(sk);
+    if (sockets.update(&key, &value))
+        count_lost(LOST_SOCKETS_FULL);
+    return sockets.lookup(&key);
+}
+
+int on_inet_sock_set_state(u64 *ctx) {
+    struct sock *sk = ARG(ctx, 0, struct sock *);
+    u32 before = ARG(ctx, 1, u64);
+    u32 after = ARG(ctx, 2, u64);
+    u64 key = (u64)sk;
+
+    if (sk->sk_protocol != PROTOCOL_TCP)
+        return 0;
+    struct socket_value *socket = sockets.lookup(&key);
+    bool connecting = after == STATE_SYN_SENT;
+    bool accepted = !socket && before == STATE_SYN_RECEIVED && after == STATE_ESTABLISHED;
+    u64 now = bpf_ktime_get_ns();
+
+    if (connecting || (accepted && !SCOPE_PIDS))
+        socket = new_socket(sk, connecting, now);
+    if (!socket || accepted)
+        return 0;
+    struct count count = {
+        .label = socket->label, .process = socket->process, .target = socket->target};
+    struct event event = {};
+
+    if (connecting) {
+        count.metric = METRIC_CONNECT_ATTEMPT;
+    } else if (before == STATE_SYN_SENT && after == STATE_ESTABLISHED) {
+        socket->established = 1;
+        socket->established_ns = now;
+        count.metric = METRIC_CONNECT;
+        count.ns = now - socket->start_ns;
+        event.type = EVENT_CONNECT;
+    } else if (before == STATE_SYN_SENT && after == STATE_CLOSE) {
+        event.code = connect_error(sk);
+        if (event.code) {
+            count.metric = METRIC_CONNECT | ASPECT_ERROR;
+            count.slot = event.code;
+            event.type = EVENT_CONNECT_FAILED;
+        }
+    } else if (after == STATE_CLOSE && socket->established_ns) {
+        count.metric = METRIC_CONNECTION;
+        count.ns = now - socket->established_ns;
+    }
+    if (count.metric) {
+        if (count.ns)
+            count.slot = slot_of(count.ns);
+        add_count(&count);
+    }
+    if (event.type) {
+        event.duration_ns = now - socket->start_ns;
+        describe(&event, socket, event.type, now);
+        send_event(&event, event.type == EVENT_CONNECT);
+    }
+    if (socket->established)
+        sample_rtt(sk, socket);
+    if (after == STATE_CLOSE)
+        sockets.delete(&key);
+    return 0;
+}
+
+int on_tcp_destroy_sock(u64 *ctx) {
+    struct sock *sk = ARG(ctx, 0, struct sock *);
+    u64 key = (u64)sk;
+
+    sockets.delete(&key);
+    return 0;
+}
+
+#endif
+
+#if FAMILY_RTT
+
+int on_tcp_probe(u64 *ctx) {
+    struct sock *sk = ARG(ctx, 0, struct sock *);
+    u64 key = (u64)sk;
+    struct socket_value *socket = sockets.lookup(&key);
+
+    if (socket && socket->established)
+        sample_rtt(sk, socket);
+    return 0;
+}
+
+int on_tcp_rcv_space_adjust(u64 *ctx) {
+    struct sock *sk = ARG(ctx, 0, struct sock *);
+    u64 key = (u64)sk;
+    struct socket_value *socket = sockets.lookup(&key);
+
+    if (!socket)
+        return 0;
+    if (!socket->process) {
+        u32 tid = bpf_get_current_pid_tgid();
+        struct thread *thread = threads.lookup(&tid);
+
+        if (thread && thread->target == socket->target)
+            socket->process = thread->process;
+    }
+    sample_rtt(sk, socket);
+    return 0;
+}
+
+#endif
+
+#if FAMILY_RETRANSMIT || FAMILY_RESET
+
+// Count something that happened to a connection and send its event.
+ALWAYS_INLINE void count_trouble(struct socket_value *socket, u8 metric, u8 type) {
+    struct event event = {};
+
+    tally(socket->target, socket->process, socket->label, metric, 0);
+    describe(&event, socket, type, bpf_ktime_get_ns());
+    send_event(&event, false);
+}
+
+#endif
+
+#if FAMILY_RETRANSMIT
+
+int on_tcp_retransmit_skb(u64 *ctx) {
+    struct sock *sk = ARG(ctx, 0, struct sock *);
+    u64 key = (u64)sk;
+    struct socket_value *socket = sockets.lookup(&key);
+
+#if ARGUMENTS_tcp_retransmit_skb >= 3
+    if ((s32)ARG(ctx, 2, u64) != 0)
+        return 0;
+#endif
+    if (!socket)
+        return 0;
+    socket->retransmit_mstamp = LOAD(TYPED(sk, tcp_sock), tcp_mstamp);
+    count_trouble(socket, METRIC_RETRANSMIT, EVENT_RETRANSMIT);
+    return 0;
+}
+
+#endif
+
+#if FAMILY_RESET
+
+int on_tcp_receive_reset(u64 *ctx) {
+    struct sock *sk = ARG(ctx, 0, struct sock *);
+    u64 key = (u64)sk;
+    struct socket_value *socket = sockets.lookup(&key);
+
+    // A reset in answer to a SYN is a refused connect, counted there.
+    if (socket && socket->established)
+        count_trouble(socket, METRIC_RESET, EVENT_RESET);
+    return 0;
+}
+
+#endif

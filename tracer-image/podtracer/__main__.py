@@ -1,0 +1,73 @@
+"""Command line of the tracer: python3 -m podtracer, started by the plugin or by the image."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from podtracer import cgroups, lifetime
+from podtracer.command import remove_leftovers
+from podtracer.emit import Stream, StreamClosed
+from podtracer.plan import Thresholds
+from podtracer.tracer import Request, run
+
+
+def _parser() -> argparse.ArgumentParser:
+    defaults = Thresholds()
+    parser = argparse.ArgumentParser(prog="podtracer", description=__doc__)
+    scope = parser.add_mutually_exclusive_group(required=True)
+    scope.add_argument("--cgroup", metavar="PATH")
+    scope.add_argument("--pid", type=int, metavar="N")
+    scope.add_argument("--container", metavar="ID")
+    scope.add_argument("--command", action="store_true", help="trace what stands behind --")
+    scope.add_argument("--cleanup", action="store_true", help="remove what dead tracers left")
+    parser.add_argument("--name", default="", help="what the report calls the target")
+    parser.add_argument("--for", type=float, dest="seconds", metavar="SECONDS")
+    parser.add_argument("--rtt-spike", type=int, default=defaults.rtt_spike_ns, metavar="NS")
+    parser.add_argument("--slow-file", type=int, default=defaults.slow_file_ns, metavar="NS")
+    parser.add_argument("--long-block", type=int, default=defaults.long_block_ns, metavar="NS")
+    parser.add_argument("--parent", type=int, metavar="PID", help="end when it is no longer parent")
+    parser.add_argument("--uid", type=int, help="run COMMAND as this user")
+    parser.add_argument("--gid", type=int)
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Run the tracer and return its exit code."""
+    words, command = argv, []
+    if "--" in argv:
+        split = argv.index("--")
+        words, command = argv[:split], argv[split + 1 :]
+    parser = _parser()
+    options = parser.parse_args(words)
+    if bool(command) != options.command:
+        parser.error("--command needs -- COMMAND, and -- COMMAND needs --command")
+    lifetime.set_name("podtracer")
+    if options.cleanup:
+        for folder in remove_leftovers(cgroups.hierarchies()):
+            sys.stdout.write(f"{folder}\n")
+        return 0
+    if options.parent is not None:
+        lifetime.die_with_parent_of(options.parent)
+    request = Request(
+        cgroup=options.cgroup,
+        pid=options.pid,
+        container=options.container,
+        command=tuple(command),
+        name=options.name,
+        seconds=options.seconds,
+        thresholds=Thresholds(options.rtt_spike, options.slow_file, options.long_block),
+        parent=options.parent,
+        uid=options.uid,
+        gid=options.gid,
+        hidden=frozenset(filter(None, os.environ.get("PODTRACE_HIDE", "").split(","))),
+    )
+    try:
+        return run(request, Stream(sys.stdout.fileno()))
+    except StreamClosed:
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

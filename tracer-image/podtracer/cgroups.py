@@ -1,0 +1,156 @@
+"""The machine's cgroup hierarchies: where they are mounted and who is in them.
+
+Inside a tracer pod the node's hierarchies are those of its first process, seen through
+/proc/1/root; /proc/PID/cgroup is relative to a cgroup namespace and is used for the CPU controller
+of version 1 only.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from podtracer.errors import TracerError
+
+_CONTAINER_NAME = re.compile(
+    r"^(?:(?:cri-containerd|crio|docker|libpod)-)?([0-9a-f]{64})(?:\.scope)?$"
+)
+SHORTEST_ID = 12
+
+
+@dataclass(frozen=True)
+class Hierarchies:
+    """Mount points: of version 2, "" where there is none, and of version 1 by controller."""
+
+    unified: str
+    controllers: dict[str, str]
+
+    @property
+    def mode(self) -> str:
+        """v1, v2 or hybrid, as the stream's hello says it."""
+        if not self.unified:
+            return "v1"
+        return "hybrid" if self.controllers else "v2"
+
+
+def hierarchies(mountinfo: str = "/proc/self/mountinfo") -> Hierarchies:
+    """Read where cgroups are mounted (proc(5), mountinfo)."""
+    unified = ""
+    controllers: dict[str, str] = {}
+    for line in Path(mountinfo).read_text(errors="surrogateescape").splitlines():
+        fields, _, source = line.partition(" - ")
+        kind, _, options = source.split(" ", 2)
+        path = re.sub(r"\\(\d{3})", lambda match: chr(int(match[1], 8)), fields.split(" ")[4])
+        if kind == "cgroup2" and not unified:
+            unified = path
+        elif kind == "cgroup":
+            for option in options.split(" ")[-1].split(","):
+                controllers.setdefault(option, path)
+    return Hierarchies(unified, controllers)
+
+
+def resolve(path: str, known: Hierarchies) -> str:
+    """Return the version 2 directory that a user means by `path`.
+
+    It may be the directory itself, one of a version 1 hierarchy, or a path below the root.
+    Raises TracerError when there is no such cgroup, or when it is a root.
+    """
+    unified = known.unified
+    if not unified:
+        raise TracerError(
+            "no_cgroup2",
+            "no version 2 cgroup hierarchy is mounted on this machine",
+            "Trace a process and its descendants instead: --pid PID",
+        )
+    given = os.path.realpath(path) if os.path.isabs(path) else path
+    inside = _below(given, unified)
+    if inside is None:
+        for root in known.controllers.values():
+            inside = _below(given, root)
+            if inside is not None:
+                break
+    if inside is None:
+        inside = path.strip("/")
+    folder = os.path.join(unified, inside) if inside else unified
+    if not os.path.isfile(os.path.join(folder, "cgroup.procs")):
+        raise TracerError(
+            "no_cgroup",
+            f"there is no cgroup {path!r}",
+            f"List cgroups with: find {unified} -type d",
+        )
+    if not inside:
+        raise TracerError(
+            "root_cgroup",
+            f"{path!r} is a root cgroup: it holds {_count_processes(folder)} processes, all that"
+            " are in no other",
+            "Name a cgroup below it, or one process: --pid PID",
+        )
+    return folder
+
+
+def _below(path: str, root: str) -> str | None:
+    if path == root:
+        return ""
+    return path[len(root) + 1 :] if path.startswith(root + "/") else None
+
+
+def _count_processes(folder: str) -> int:
+    return len(Path(folder, "cgroup.procs").read_text().split())
+
+
+def container_folder(container: str, known: Hierarchies) -> str:
+    """Find the cgroup of a container by its id, or by the first 12 or more characters of it.
+
+    Raises TracerError when none or several match.
+    """
+    wanted = container.rpartition("://")[2].lower()
+    if not re.fullmatch(r"[0-9a-f]{%d,64}" % SHORTEST_ID, wanted):
+        raise TracerError(
+            "bad_container",
+            f"{container!r} is not a container id",
+            "Give the id, or at least its first 12 characters, as crictl ps or docker ps shows it.",
+        )
+    if not known.unified:
+        return resolve(container, known)
+    found = sorted(
+        folder
+        for folder, _, _ in os.walk(known.unified)
+        if (match := _CONTAINER_NAME.match(os.path.basename(folder))) and match[1].startswith(wanted)
+    )
+    if not found:
+        raise TracerError(
+            "no_container",
+            f"no container {container!r} runs on this machine",
+            "List the running ones with crictl ps or docker ps.",
+        )
+    outermost = [f for f in found if not any(f.startswith(o + "/") for o in found)]
+    if len(outermost) > 1:
+        raise TracerError(
+            "ambiguous_container",
+            f"{len(outermost)} containers begin with {container!r}",
+            "Give more characters of the id.",
+        )
+    return outermost[0]
+
+
+def depth(folder: str, known: Hierarchies) -> int:
+    """Level of a cgroup: 1 is a child of the root."""
+    return len(Path(folder).relative_to(known.unified).parts)
+
+
+def cgroup_id(folder: str) -> int:
+    """The kernel's id of a cgroup: the inode number of its directory."""
+    return os.stat(folder).st_ino
+
+
+def processes(folder: str) -> Iterator[int]:
+    """Yield the PIDs in a cgroup and below it."""
+    for path, _, _ in os.walk(folder):
+        try:
+            text = Path(path, "cgroup.procs").read_text()
+        except OSError:
+            continue
+        yield from map(int, text.split())

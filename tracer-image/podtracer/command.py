@@ -1,0 +1,198 @@
+"""`-- COMMAND`: a cgroup of its own, COMMAND in it, and both gone at the end.
+
+COMMAND is forked early and held, so that the probes are attached before its first instruction; it
+joins its cgroup just before it is let go. Where no cgroup can be made it is followed as a process
+and its descendants.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn, Optional
+
+from podtracer import cgroups
+from podtracer.errors import TracerError
+from podtracer.lifetime import die_with_parent
+
+_NAME = re.compile(r"podtrace-(\d+)-(\d+)")
+_POLITE_SECONDS = 3.0
+_KILL_SECONDS = 2.0
+
+
+def find_program(name: str, path: Optional[str]) -> str:
+    """Return the file that COMMAND's first word names, or raise TracerError saying why not."""
+    if "/" in name:
+        found: Optional[str] = name if os.path.exists(name) else None
+    else:
+        found = shutil.which(name, mode=os.F_OK, path=path)
+    if found is None:
+        raise TracerError(
+            "no_command",
+            f"there is no program {name!r}",
+            "Give its path, or a name that is on PATH.",
+        )
+    if os.path.isdir(found) or not os.access(found, os.X_OK):
+        raise TracerError(
+            "not_executable",
+            f"{found!r} is not an executable file",
+            f"Make it executable (chmod +x), or name its interpreter: -- sh {found}",
+        )
+    return os.path.abspath(found)
+
+
+class Command:
+    """COMMAND from its fork to its end."""
+
+    def __init__(
+        self, argv: Sequence[str], uid: Optional[int], gid: Optional[int], known: cgroups.Hierarchies
+    ) -> None:
+        self._argv = argv
+        self._program = find_program(argv[0], os.environ.get("PATH"))
+        self._identity = (uid, gid)
+        self.cgroup = _make_cgroup(known)
+        self._go_read, self._go_write = os.pipe()
+        self._failed_read, failed_write = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(self._go_write)
+            self._become(failed_write)
+        os.close(self._go_read)
+        os.close(failed_write)
+        self._status: Optional[int] = None
+
+    @property
+    def name(self) -> str:
+        """Name of the program, for reports."""
+        return os.path.basename(self._program)
+
+    def _become(self, failed: int) -> NoReturn:
+        try:
+            os.setpgid(0, 0)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+                signal.signal(number, signal.SIG_DFL)
+            signal.set_wakeup_fd(-1)
+            uid, gid = self._identity
+            if uid is not None and gid is not None:
+                os.initgroups(_user_name(uid), gid)
+                os.setgid(gid)
+                os.setuid(uid)
+            # After the change of identity, which clears it.
+            die_with_parent(signal.SIGKILL)
+            if not os.read(self._go_read, 1):
+                os._exit(127)
+            os.dup2(2, 1)
+            os.execv(self._program, list(self._argv))
+        except OSError as error:
+            os.write(failed, f"{error.errno} {error.strerror}".encode())
+        finally:
+            os._exit(127)
+
+    def start(self) -> None:
+        """Let COMMAND go; raises TracerError when the kernel cannot execute it."""
+        if self.cgroup:
+            Path(self.cgroup, "cgroup.procs").write_text(str(self.pid))
+        os.write(self._go_write, b"g")
+        os.close(self._go_write)
+        failure = os.read(self._failed_read, 256).decode()
+        os.close(self._failed_read)
+        if failure:
+            _, _, reason = failure.partition(" ")
+            self.end()
+            raise TracerError(
+                "not_executable",
+                f"{self._program!r} cannot be executed: {reason}",
+                "Is it a program for this machine? A script needs #! and an interpreter.",
+            )
+
+    def poll(self) -> Optional[int]:
+        """Exit code of COMMAND, minus the signal that ended it; None while it runs."""
+        if self._status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self._status = status
+        return None if self._status is None else os.waitstatus_to_exitcode(self._status)
+
+    def interrupt(self) -> None:
+        """Ask COMMAND to stop, then insist."""
+        for number, seconds in ((signal.SIGINT, _POLITE_SECONDS), (signal.SIGTERM, _KILL_SECONDS)):
+            if self.poll() is not None:
+                return
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
+            deadline = time.monotonic() + seconds
+            while self.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.02)
+
+    def end(self) -> None:
+        """Kill what is left of COMMAND and its descendants and remove its cgroup."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self._status = os.waitpid(self.pid, 0)[1]
+        if self.cgroup:
+            remove(self.cgroup)
+
+
+def _user_name(uid: int) -> str:
+    import pwd
+
+    return pwd.getpwuid(uid).pw_name
+
+
+def _make_cgroup(known: cgroups.Hierarchies) -> str:
+    """Make a cgroup named after this process; "" where there is no writable hierarchy."""
+    if not known.unified:
+        return ""
+    folder = os.path.join(known.unified, f"podtrace-{os.getpid()}-{_start_time(os.getpid())}")
+    try:
+        os.mkdir(folder)
+    except OSError:
+        return ""
+    return folder
+
+
+def _start_time(pid: int) -> Optional[int]:
+    """Start of a process in clock ticks since boot, None where there is none (proc(5), stat)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    return int(stat.rpartition(b")")[2].split()[19])
+
+
+def remove(folder: str) -> bool:
+    """Kill what is in a cgroup and remove it; False where that did not succeed in two seconds."""
+    deadline = time.monotonic() + _KILL_SECONDS
+    while True:
+        for pid in cgroups.processes(folder):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        try:
+            for path, _, _ in os.walk(folder, topdown=False):
+                os.rmdir(path)
+            return True
+        except FileNotFoundError:
+            return True
+        except OSError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+
+
+def remove_leftovers(known: cgroups.Hierarchies) -> list[str]:
+    """Remove the cgroups of tracers that have died, with the commands in them; return which."""
+    if not known.unified:
+        return []
+    removed = []
+    for entry in os.scandir(known.unified):
+        match = _NAME.fullmatch(entry.name)
+        if match and _start_time(int(match[1])) != int(match[2]) and remove(entry.path):
+            removed.append(entry.path)
+    return removed

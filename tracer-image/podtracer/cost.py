@@ -1,0 +1,109 @@
+"""What the tracer itself costs: CPU time, memory, and an estimate of the probes' own time."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from pathlib import Path
+from typing import Any, Optional
+
+from podtracer import bpf
+
+_SAMPLE_NS = 200_000_000
+_PERIOD_NS = 10_000_000_000
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
+def cgroup_bytes(folder: Optional[str]) -> Optional[int]:
+    """Memory charged to the tracer's cgroup, maps included; None where it shares one."""
+    if folder is None:
+        return None
+    try:
+        return int(Path(folder, "memory.current").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+class OwnCost:
+    """Own CPU time since the last look, and resident memory now."""
+
+    def __init__(self) -> None:
+        self._before_ns = time.process_time_ns()
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of the health line."""
+        now_ns = time.process_time_ns()
+        spent = now_ns - self._before_ns
+        self._before_ns = now_ns
+        return {
+            "tracer_cpu_ns": spent,
+            "tracer_rss_bytes": resident_bytes(),
+            "tracer_cgroup_bytes": None,
+        }
+
+
+class RunTime:
+    """Estimate of the time that the probes take, from samples.
+
+    The kernel's statistics are global and cost every BPF program of the node, so they are on for
+    200 ms in 10 s and the rest is extrapolated.
+    """
+
+    def __init__(self, programs: list[int]) -> None:
+        self._programs = programs
+        self._switch: Optional[int] = None
+        self._began_ns = 0
+        self._began_total = 0
+        self._next_ns = 0
+        self._share: Optional[float] = None
+        self._available = True
+        self._misses = 0
+
+    def wake_ns(self) -> int:
+        """When `step` has something to do next, in monotonic nanoseconds."""
+        return self._began_ns + _SAMPLE_NS if self._switch is not None else self._next_ns
+
+    def step(self, now_ns: int) -> None:
+        """Begin or end a sample when its time has come."""
+        if not self._available or now_ns < self.wake_ns():
+            return
+        if self._switch is None:
+            try:
+                self._switch = bpf.enable_run_time_statistics()
+            except OSError:
+                self._available = False
+                return
+            self._began_ns = time.monotonic_ns()
+            self._began_total = self._total()
+            return
+        spent = self._total() - self._began_total
+        elapsed = time.monotonic_ns() - self._began_ns
+        self.close()
+        self._share = spent / elapsed
+        self._next_ns = now_ns + _PERIOD_NS
+
+    def estimate_ns(self, interval_ns: int) -> Optional[int]:
+        """Estimated time of all programs in an interval, None before the first sample."""
+        return None if self._share is None else int(self._share * interval_ns)
+
+    def _total(self) -> int:
+        return sum(bpf.program_info(fd).run_time_ns for fd in self._programs)
+
+    def recursion_misses(self) -> int:
+        """Runs that the kernel skipped since the last call because the program was running."""
+        total = sum(bpf.program_info(fd).recursion_misses for fd in self._programs)
+        missed = total - self._misses
+        self._misses = total
+        return missed
+
+    def close(self) -> None:
+        """End a sample that is under way."""
+        if self._switch is not None:
+            os.close(self._switch)
+            self._switch = None

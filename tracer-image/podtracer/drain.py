@@ -1,0 +1,208 @@
+"""From the kernel's cumulative counters to what happened since the last look.
+
+Counters are kept and subtracted, never reset: an increment that races with a reset would be lost.
+What belongs to an ended process is deleted two ticks later, when nothing can add to it any more.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from podtrace.wire.histogram import slot_upper
+from podtracer import bpf
+from podtracer.records import (
+    ASPECT_AGAIN,
+    ASPECT_ERROR,
+    ASPECT_MASK,
+    ASPECT_SLOW,
+    METRICS,
+    SERIES_KEY,
+    SERIES_VALUE,
+    THREAD_ON_CPU,
+    THREAD_VALUE_BYTES,
+    U32,
+    U64,
+    SeriesKey,
+    SeriesValue,
+)
+
+CPU = METRICS.index("cpu")
+SLOTS = 976
+_KEY_BYTES, _VALUE_BYTES = SERIES_KEY.size, SERIES_VALUE.size
+
+GroupKey = tuple[int, int, int, int]
+"""(metric number, process, target, label)"""
+
+
+@dataclass
+class Group:
+    """What one metric of one process and label added in a tick; `errors` by number."""
+
+    count: int = 0
+    sum_ns: int = 0
+    max_ns: int = 0
+    bytes: int = 0
+    wait_ns: int = 0
+    again: int = 0
+    slow: int = 0
+    errors: dict[int, int] = field(default_factory=dict)
+    slots: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def operations(self) -> int:
+        """Everything counted, to rank groups by."""
+        return self.count + sum(self.errors.values()) + self.again
+
+    def merge(self, other: Group) -> None:
+        """Add another group's numbers to this one's."""
+        self.count += other.count
+        self.sum_ns += other.sum_ns
+        self.max_ns = max(self.max_ns, other.max_ns)
+        self.bytes += other.bytes
+        self.wait_ns += other.wait_ns
+        self.again += other.again
+        self.slow += other.slow
+        for number, count in other.errors.items():
+            self.errors[number] = self.errors.get(number, 0) + count
+        for slot, count in other.slots.items():
+            self.slots[slot] = self.slots.get(slot, 0) + count
+
+    def add_aspect(self, aspect: int, number: int, count: int) -> None:
+        """Add to what is counted beside the operations themselves."""
+        if aspect == ASPECT_ERROR:
+            self.errors[number] = self.errors.get(number, 0) + count
+        elif aspect == ASPECT_AGAIN:
+            self.again += count
+        elif aspect == ASPECT_SLOW:
+            self.slow += count
+
+    def add_slot(self, slot: int, before: SeriesValue, after: SeriesValue) -> None:
+        """Add what one histogram slot gained."""
+        count = after.count - before.count
+        self.count += count
+        self.sum_ns += after.sum_ns - before.sum_ns
+        self.bytes += after.bytes - before.bytes
+        self.wait_ns += after.wait_ns - before.wait_ns
+        if after.max_ns > before.max_ns:
+            highest = after.max_ns
+        else:
+            # Below the slot's maximum of earlier ticks; its upper edge is at most a 16th above.
+            highest = min(after.max_ns, slot_upper(slot) - 1)
+        self.max_ns = max(self.max_ns, highest)
+        if count:
+            self.slots[slot] = self.slots.get(slot, 0) + count
+
+
+_NOTHING = SeriesValue(0, 0, 0, 0, 0)
+
+
+class SeriesTable:
+    """Reads the `series` map and its overflow, and tells each tick's gains."""
+
+    def __init__(self, series: bpf.Map, overflow: bpf.Map, overflow_aspects: bpf.Map) -> None:
+        self._series = series
+        self._overflow = overflow
+        self._overflow_aspects = overflow_aspects
+        self._before: dict[bytes, bytes] = {}
+        self._of_process: dict[int, set[bytes]] = defaultdict(set)
+        self._overflow_before: dict[int, SeriesValue] = {}
+        self._aspects_before: dict[int, int] = {}
+
+    def gains(self) -> dict[GroupKey, Group]:
+        """Return what was added since the last call."""
+        groups: dict[GroupKey, Group] = defaultdict(Group)
+        before = self._before
+        for keys, values, count in self._series.batches():
+            all_keys = bytes(keys[: count * _KEY_BYTES])
+            all_values = bytes(values[: count * _VALUE_BYTES])
+            for index in range(count):
+                key = all_keys[index * _KEY_BYTES : (index + 1) * _KEY_BYTES]
+                value = all_values[index * _VALUE_BYTES : (index + 1) * _VALUE_BYTES]
+                if before.get(key) != value:
+                    self._gain(groups, key, value)
+        return groups
+
+    def _gain(self, groups: dict[GroupKey, Group], raw_key: bytes, raw_value: bytes) -> None:
+        key = SeriesKey(*SERIES_KEY.unpack(raw_key))
+        raw_before = self._before.get(raw_key)
+        if raw_before is None:
+            self._of_process[key.process].add(raw_key)
+        before = SeriesValue(*SERIES_VALUE.unpack(raw_before)) if raw_before else _NOTHING
+        self._before[raw_key] = raw_value
+        after = SeriesValue(*SERIES_VALUE.unpack(raw_value))
+        aspect = key.metric & ASPECT_MASK
+        group = groups[key.metric & ~ASPECT_MASK, key.process, key.target, key.label]
+        if aspect:
+            group.add_aspect(aspect, key.slot, after.count - before.count)
+        else:
+            group.add_slot(key.slot, before, after)
+
+    def overflow_gains(self) -> dict[int, Group]:
+        """Return, by metric, what was counted since the last call while the map was full."""
+        groups: dict[int, Group] = defaultdict(Group)
+        for index in range(SLOTS * len(METRICS)) if self._is_full() else ():
+            raw = self._overflow.lookup(U32.pack(index))
+            after = SeriesValue(*SERIES_VALUE.unpack(raw or bytes(_VALUE_BYTES)))
+            before = self._overflow_before.get(index, _NOTHING)
+            if after.count != before.count:
+                metric, slot = divmod(index, SLOTS)
+                groups[metric].add_slot(slot, before, after)
+                self._overflow_before[index] = after
+        for index in range(256) if self._is_full() else ():
+            raw = self._overflow_aspects.lookup(U32.pack(index))
+            (count,) = U64.unpack(raw or bytes(8))
+            gained = count - self._aspects_before.get(index, 0)
+            if gained:
+                groups[index & ~ASPECT_MASK].add_aspect(index & ASPECT_MASK, 0, gained)
+                self._aspects_before[index] = count
+        return groups
+
+    def _is_full(self) -> bool:
+        return len(self._before) >= self._series.entries or bool(self._overflow_before)
+
+    def forget(self, process: int) -> dict[GroupKey, Group]:
+        """Delete an ended process's counters; return what they gained since the last look."""
+        groups: dict[GroupKey, Group] = defaultdict(Group)
+        for key in self._of_process.pop(process, ()):
+            value = self._series.lookup(key)
+            if value is not None and value != self._before.get(key):
+                self._gain(groups, key, value)
+            self._series.delete(key)
+            self._before.pop(key, None)
+        self._of_process.pop(process, None)
+        return groups
+
+
+class OpenIntervals:
+    """CPU time of the threads that are running at this moment, which no switch has closed yet."""
+
+    def __init__(self, threads: bpf.Map) -> None:
+        self._threads = threads
+        self._before: dict[tuple[int, int], int] = {}
+
+    def adjust(self, groups: dict[GroupKey, Group], now_ns: int) -> None:
+        """Add to each process's CPU time what is open now, less what was open before."""
+        open_ns: dict[tuple[int, int], int] = defaultdict(int)
+        for process, target, since_ns in self._running():
+            if since_ns < now_ns:
+                open_ns[process, target] += now_ns - since_ns
+        for identity in open_ns.keys() | self._before.keys():
+            process, target = identity
+            group = groups[CPU, process, target, 0]
+            group.sum_ns += open_ns.get(identity, 0) - self._before.get(identity, 0)
+        self._before = dict(open_ns)
+
+    def carry(self, process: int, target: int, sum_ns: int) -> None:
+        """Keep a sum below zero for the next tick: a switch came between two reads of this one."""
+        identity = process, target
+        self._before[identity] = self._before.get(identity, 0) - sum_ns
+
+    def _running(self) -> Iterator[tuple[int, int, int]]:
+        for _, values, count in self._threads.batches():
+            for index in range(count):
+                start = index * THREAD_VALUE_BYTES
+                since_ns, process = THREAD_ON_CPU.unpack_from(values, start)
+                if since_ns:
+                    yield process, values[start + 68], since_ns

@@ -1,0 +1,395 @@
+"""Compile, load and attach: in a child, so that LLVM's memory goes when it has done its work.
+
+BCC serves as the compiler and makes the maps. Programs are taken out of it as bytes and loaded by
+podtracer.bpf, because BCC does not know BTF tracepoints, BPF links of cgroups or kernel functions.
+The child hands over the descriptors of maps, programs and links and exits; the kernel keeps what
+they refer to while the tracer lives, and no longer.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import platform
+import secrets
+import signal
+import socket
+import struct
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from podtracer import bpf
+from podtracer.btf import Btf
+from podtracer.btf_types import BtfError
+from podtracer.errors import TracerError
+from podtracer.kernel_source import KernelSourceError, prepare
+from podtracer.lifetime import die_with_parent
+from podtracer.needs import Needs, missing
+from podtracer.plan import CAST_MARK, TARGET_ENTRIES, Plan, syscall_table
+from podtracer.probes import (
+    CAST_TYPES,
+    CGROUP_EGRESS,
+    CGROUP_INGRESS,
+    FAMILY_TYPES,
+    ITERATOR,
+    NEEDS,
+    OPTIONAL,
+    PROBES,
+    SOURCES,
+    TRACEPOINT,
+    Probe,
+)
+from podtracer.target import family
+
+MAPS = (
+    "series", "overflow", "overflow_aspects", "threads", "sockets", "processes", "labels", "files",
+    "dns_pending", "targets", "syscall_kinds", "lost", "events",
+)  # fmt: skip
+
+_FIRST_ITERATOR = next(probe for probe in PROBES if probe.hook == ITERATOR)
+_BPF_FOLDER = Path(__file__).resolve().parent.parent / "bpf"
+
+
+@dataclass
+class Loaded:
+    """What the child handed over; descriptors are this process's own."""
+
+    maps: dict[str, int]
+    programs: dict[str, int]
+    links: list[int]
+    probes: list[dict[str, Any]]
+    started_ns: int
+    timings: dict[str, float]
+
+    def close(self) -> None:
+        """Detach everything and give the maps back."""
+        for fd in (*self.links, *self.programs.values(), *self.maps.values()):
+            os.close(fd)
+
+
+def load(plan: Plan) -> Loaded:
+    """Load and attach all that this kernel accepts.
+
+    Raises TracerError with what is in the way and the next step.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with tempfile.TemporaryFile() as noise:
+        child = os.fork()
+        if child == 0:
+            ours.close()
+            _run_child(plan, theirs, noise.fileno())
+        theirs.close()
+        try:
+            message, fds, _, _ = socket.recv_fds(ours, 1 << 20, 250)
+        finally:
+            ours.close()
+            _, status = os.waitpid(child, 0)
+        if not message:
+            noise.seek(0)
+            text = noise.read()[-2000:].decode(errors="replace").strip()
+            raise TracerError(
+                "loader_died",
+                f"the loader ended without a result (wait status {status}): {text}",
+                "Is there memory for the compiler? It needs about 150 MiB for a second.",
+            )
+    answer = json.loads(message)
+    if "error" in answer:
+        raise TracerError(**answer["error"])
+    names = iter(fds)
+    return Loaded(
+        maps={name: next(names) for name in answer["maps"]},
+        programs={name: next(names) for name in answer["programs"]},
+        links=list(names),
+        probes=answer["probes"],
+        started_ns=answer["started_ns"],
+        timings=answer["timings"],
+    )
+
+
+def _run_child(plan: Plan, channel: socket.socket, noise: int) -> None:
+    """Do the work and end the child; whatever goes wrong becomes an answer."""
+    code = 1
+    try:
+        die_with_parent(signal.SIGKILL)
+        for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(stop, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        os.dup2(noise, 1)
+        os.dup2(noise, 2)
+        try:
+            answer, fds = _Child(plan, noise).run()
+        except TracerError as error:
+            answer, fds = {"error": error.as_fields()}, []
+        socket.send_fds(channel, [json.dumps(answer).encode()], fds)
+        code = 0
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+class _Child:
+    def __init__(self, plan: Plan, noise: int) -> None:
+        self._plan = plan
+        self._noise = noise
+        self._machine = platform.machine()
+        self._maps: dict[str, int] = {}
+        self._programs: dict[str, int] = {}
+        self._links: list[int] = []
+        self._probes: list[dict[str, Any]] = []
+        self._timings: dict[str, float] = {}
+        self._clock = time.monotonic()
+
+    def run(self) -> tuple[dict[str, Any], list[int]]:
+        btf = self._read_btf()
+        needs = self._needs()
+        reasons = self._family_reasons(btf, needs)
+        self._lap("btf")
+        module = self._compile(btf, needs, reasons)
+        self._lap("compile")
+        self._fill_maps()
+        functions = {CAST_MARK: btf.func("bpf_rdonly_cast") or 0}
+        for probe in PROBES:
+            if probe is _FIRST_ITERATOR:
+                self._seed_processes()
+            if probe.pids_scope or not self._plan.by_pids:
+                self._probe(module, btf, probe, functions, reasons.get(probe.family))
+        self._lap("load and attach")
+        self._check_any_attached()
+        started_ns = time.monotonic_ns()
+        answer = {
+            "maps": list(self._maps),
+            "programs": list(self._programs),
+            "probes": self._probes,
+            "started_ns": started_ns,
+            "timings": self._timings,
+        }
+        return answer, [*self._maps.values(), *self._programs.values(), *self._links]
+
+    def _lap(self, name: str) -> None:
+        now = time.monotonic()
+        self._timings[name] = round(now - self._clock, 4)
+        self._clock = now
+
+    def _read_btf(self) -> Btf:
+        try:
+            return Btf.load()
+        except FileNotFoundError as error:
+            raise TracerError(
+                "no_btf",
+                f"{error.filename} is not there: this kernel has no type information (BTF)",
+                "Use a kernel built with CONFIG_DEBUG_INFO_BTF=y (distribution kernels from 5.8"
+                " have it); in a container, mount /sys/kernel/btf.",
+            ) from error
+        except (OSError, BtfError) as error:
+            raise TracerError(
+                "no_btf", f"the kernel's BTF cannot be used: {error}", "Report this kernel."
+            ) from error
+
+    def _needs(self) -> dict[str, list[str]]:
+        hidden = self._plan.hidden
+        needs = {
+            key: [member for member in members if f"{key}.{member}" not in hidden]
+            for key, members in NEEDS.items()
+            if key not in hidden
+        }
+        for probe in PROBES:
+            if probe.hook == TRACEPOINT and f"tracepoint {probe.attach_to}" not in hidden:
+                needs[f"tracepoint {probe.attach_to}"] = []
+        return needs
+
+    def _family_reasons(self, btf: Btf, needs: Needs) -> dict[str, str]:
+        """Why a family cannot be compiled on this kernel; families without an entry can."""
+        absent = {item for item in missing(btf, needs) if item not in OPTIONAL}
+        absent |= self._plan.hidden - OPTIONAL
+        reasons = {}
+        for family, types in FAMILY_TYPES.items():
+            lacking = sorted(item for item in absent if item.partition(".")[0] in types)
+            if lacking:
+                reasons[family] = "this kernel has no " + ", ".join(lacking)
+        return reasons
+
+    def _compile(self, btf: Btf, needs: Needs, reasons: Mapping[str, str]) -> Any:
+        try:
+            import bcc
+        except ImportError as error:
+            raise TracerError(
+                "no_bcc",
+                f"BCC is not installed for {sys.executable}: {error}",
+                "Install it with: apt-get install python3-bpfcc",
+            ) from error
+        self._lap("import bcc")
+        # Debug information would cost a seventh of the time and only serve the verifier's log.
+        flags = ["-g0"]
+        flags += self._plan.flags(self._machine, secrets.randbits(63))
+        flags += [
+            f"-DFAMILY_{family.upper()}={int(family not in reasons)}" for family in FAMILY_TYPES
+        ]
+        cast = self._can_cast(btf)
+        flags.append(f"-DHAVE_CAST={int(cast)}")
+        if cast:
+            flags += [f"-DBTF_ID_{name}={btf.find('struct', name)}" for name in CAST_TYPES]
+        text = "\n".join(
+            f'#line 1 "{name}"\n' + (_BPF_FOLDER / name).read_text() for name in SOURCES
+        )
+        try:
+            with prepare(_cache_folder(), btf, needs) as source, source.compiling():
+                module = bcc.BPF(text=text, cflags=flags, allow_rlimit=True)
+        except KernelSourceError as error:
+            raise TracerError(
+                "no_space",
+                f"the generated header cannot be written: {error}",
+                "Free some space in the temporary folder, or set TMPDIR to another.",
+            ) from error
+        except Exception as error:
+            raise self._compile_error(error) from error
+        for name in MAPS:
+            fd = bcc.libbcc.lib.bpf_table_fd(module.module, name.encode())
+            if fd < 0:
+                raise TracerError("internal", f"map {name} was not made", "Report this.")
+            self._maps[name] = fd
+        return module
+
+    def _compile_error(self, error: Exception) -> TracerError:
+        os.lseek(self._noise, 0, os.SEEK_SET)
+        text = os.read(self._noise, 1 << 16).decode(errors="replace").strip()
+        if "Operation not permitted" in text + str(error):
+            return no_permission()
+        return TracerError(
+            "compile_failed",
+            f"the probes do not compile on kernel {platform.release()}: {error}: {text[-3000:]}",
+            "Report this with the kernel's version.",
+        )
+
+    def _can_cast(self, btf: Btf) -> bool:
+        return (
+            "func bpf_rdonly_cast" not in self._plan.hidden
+            and btf.func("bpf_rdonly_cast") is not None
+            and all(btf.find("struct", name) is not None for name in CAST_TYPES)
+        )
+
+    def _fill_maps(self) -> None:
+        kinds = bpf.Map(self._maps["syscall_kinds"], 4, 1, 512)
+        for number, kind in syscall_table(self._machine).items():
+            kinds.update(struct.pack("=I", number), bytes([kind]))
+        targets = bpf.Map(self._maps["targets"], 8, 4, TARGET_ENTRIES)
+        for cgroup, target in self._plan.cgroups.items():
+            targets.update(struct.pack("=Q", cgroup), struct.pack("=I", target))
+
+    def _seed_processes(self) -> None:
+        """Name the member processes to the iterator, once forks are followed by the probes."""
+        targets = bpf.Map(self._maps["targets"], 8, 4, TARGET_ENTRIES)
+        for root, target in self._plan.pids.items():
+            for pid in family(root):
+                targets.update(struct.pack("=Q", pid), struct.pack("=I", target))
+
+    def _probe(
+        self,
+        module: Any,
+        btf: Btf,
+        probe: Probe,
+        functions: dict[int, int],
+        reason: str | None,
+    ) -> None:
+        state = "unsupported"
+        if reason is None:
+            try:
+                state, reason = self._attach(module, btf, probe, functions)
+            except OSError as error:
+                if error.errno == errno.EPERM and not self._programs:
+                    raise no_permission() from error
+                state, reason = "failed", str(error)
+                log = getattr(error, "log", "")
+                if log:
+                    reason += ": " + " / ".join(log.strip().splitlines()[-3:])[-400:]
+                if os.environ.get("PODTRACE_VERIFIER_LOG"):
+                    Path(os.environ["PODTRACE_VERIFIER_LOG"], probe.name).write_text(log)
+        self._probes.append(
+            {
+                "name": probe.name,
+                "family": probe.family,
+                "hook": probe.described_hook,
+                "state": state,
+                "reason": reason,
+            }
+        )
+
+    def _attach(
+        self, module: Any, btf: Btf, probe: Probe, functions: dict[int, int]
+    ) -> tuple[str, str | None]:
+        btf_id, prog_type, attach_type = 0, bpf.PROG_TYPE_TRACING, bpf.ATTACH_TRACE_RAW_TP
+        if probe.hook == TRACEPOINT:
+            point = btf.tracepoint(probe.attach_to)
+            if point is None or f"tracepoint {probe.attach_to}" in self._plan.hidden:
+                return "unsupported", f"this kernel has no tracepoint {probe.attach_to}"
+            btf_id = point.type_id
+        elif probe.hook == ITERATOR:
+            found = btf.func(f"bpf_iter_{probe.attach_to}")
+            if found is None:
+                return "unsupported", f"this kernel has no iterator {probe.attach_to}"
+            btf_id, attach_type = found, bpf.ATTACH_TRACE_ITER
+        elif not self._plan.packet_cgroups:
+            return "unsupported", "no version 2 cgroup hierarchy is mounted"
+        else:
+            prog_type = bpf.PROG_TYPE_CGROUP_SKB
+            attach_type = {
+                CGROUP_EGRESS: bpf.ATTACH_CGROUP_EGRESS,
+                CGROUP_INGRESS: bpf.ATTACH_CGROUP_INGRESS,
+            }[probe.hook]
+        code = module.dump_func(probe.function.encode())
+        fd = bpf.load_program(code, probe.name, prog_type, attach_type, btf_id, functions)
+        if probe.hook == ITERATOR:
+            try:
+                bpf.run_iterator(fd)
+            finally:
+                os.close(fd)
+            return "attached", None
+        self._programs[probe.name] = fd
+        if probe.hook == TRACEPOINT:
+            self._links.append(bpf.open_tracepoint(fd))
+        else:
+            for path in self._plan.packet_cgroups:
+                folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+                try:
+                    self._links.append(bpf.create_link(fd, folder, attach_type))
+                finally:
+                    os.close(folder)
+        return "attached", None
+
+    def _check_any_attached(self) -> None:
+        if not self._links:
+            reasons = sorted({str(probe["reason"]) for probe in self._probes})
+            raise TracerError(
+                "no_probe",
+                f"kernel {platform.release()} accepted no probe: {'; '.join(reasons)[:1000]}",
+                "podtrace needs Linux 5.8 or newer with BTF and root or CAP_BPF and CAP_PERFMON.",
+            )
+
+
+def no_permission() -> TracerError:
+    """The kernel refuses eBPF: say which of the usual reasons it is."""
+    try:
+        lockdown = Path("/sys/kernel/security/lockdown").read_text()
+    except OSError:
+        lockdown = ""
+    if "[confidentiality]" in lockdown:
+        return TracerError(
+            "lockdown",
+            "the kernel is locked down (confidentiality): it lets nobody read kernel memory",
+            "Boot with lockdown=integrity or lockdown=none, or trace on another node.",
+        )
+    return TracerError(
+        "no_permission",
+        "the kernel refuses to load eBPF programs: permission denied",
+        "Run as root, or with CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and CAP_SYS_PTRACE.",
+    )
+
+
+def _cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME")
+    return Path(base) / "podtrace" if base else Path("/var/cache/podtrace")

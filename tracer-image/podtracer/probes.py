@@ -1,0 +1,164 @@
+"""The registry: every probe, the family that it serves, and what it needs of the kernel.
+
+A family whose needs this kernel lacks is left out before compilation, so that it never fails for
+it; a probe that the kernel refuses to load or attach leaves the others at work. What is missing
+makes sections of the report degraded or blank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+TRACEPOINT, CGROUP_EGRESS, CGROUP_INGRESS, ITERATOR = (
+    "tp_btf",
+    "cgroup_skb/egress",
+    "cgroup_skb/ingress",
+    "iter",
+)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One BPF program: its C function, where it is attached, and whom it serves."""
+
+    name: str
+    family: str
+    hook: str
+    attach_to: str
+    pids_scope: bool = True
+
+    @property
+    def function(self) -> str:
+        """Name of the C function."""
+        return "on_" + self.name
+
+    @property
+    def described_hook(self) -> str:
+        """The hook as libbpf spells a section: tp_btf/sched_switch."""
+        return f"{self.hook}/{self.attach_to}" if self.attach_to else self.hook
+
+
+def _tracepoint(family: str, name: str, pids_scope: bool = True) -> Probe:
+    return Probe(name, family, TRACEPOINT, name, pids_scope)
+
+
+PROBES: Sequence[Probe] = (
+    _tracepoint("cpu", "sched_switch"),
+    _tracepoint("cpu", "sched_wakeup"),
+    _tracepoint("cpu", "sched_wakeup_new"),
+    _tracepoint("process", "sched_process_fork"),
+    _tracepoint("process", "sched_process_exec"),
+    _tracepoint("process", "sched_process_exit"),
+    _tracepoint("process", "cgroup_attach_task", pids_scope=False),
+    _tracepoint("oom", "mark_victim"),
+    _tracepoint("calls", "sys_enter"),
+    _tracepoint("calls", "sys_exit"),
+    _tracepoint("tcp", "inet_sock_set_state"),
+    _tracepoint("tcp", "tcp_destroy_sock"),
+    _tracepoint("rtt", "tcp_probe"),
+    _tracepoint("rtt", "tcp_rcv_space_adjust"),
+    _tracepoint("retransmit", "tcp_retransmit_skb"),
+    _tracepoint("reset", "tcp_receive_reset"),
+    Probe("packet_out", "dns", CGROUP_EGRESS, ""),
+    Probe("packet_in", "dns", CGROUP_INGRESS, ""),
+    Probe("iter_task", "process", ITERATOR, "task"),
+    Probe("iter_task_file", "tcp", ITERATOR, "task_file"),
+)
+
+SOURCES: Sequence[str] = (
+    "podtrace.h",
+    "scope.h",
+    "sched.c",
+    "socket.h",
+    "syscalls.c",
+    "tcp.c",
+    "dns.c",
+    "snapshot.c",
+)
+"""Compiled in this order as one unit."""
+
+SECTIONS: Mapping[str, Sequence[str]] = {
+    "dns": ("dns",),
+    "tcp": ("rtt", "tcp", "calls", "retransmit", "reset"),
+    "connections": ("tcp", "calls"),
+    "filesystem": ("calls",),
+    "io_other": ("calls",),
+    "cpu": ("cpu", "process"),
+    "cpu_usage": ("cpu", "process"),
+    "process_activity": ("process",),
+}
+"""Report sections and the families they live on; without the first one a section is blank."""
+
+NEEDS: Mapping[str, Sequence[str]] = {
+    "struct task_struct": (
+        "pid", "tgid", "comm", "cgroups", "group_leader", "real_parent", "thread_pid", "__state",
+        "state", "in_iowait", "exit_state", "exit_code", "on_cpu", "signal", "files", "fs",
+    ),
+    "struct css_set": ("dfl_cgrp",),
+    "struct cgroup": ("level", "kn", "ancestors", "ancestor_ids"),
+    "struct kernfs_node": ("id",),
+    "struct pid": ("level", "numbers"),
+    "struct upid": ("*",),
+    "struct signal_struct": ("live.counter", "group_exit_code", "flags"),
+    "struct files_struct": ("fdt",),
+    "struct fdtable": ("max_fds", "fd"),
+    "struct file": ("f_inode", "private_data", "f_path.dentry", "f_path.mnt"),
+    "struct path": ("dentry", "mnt"),
+    "struct inode": ("i_mode", "i_ino", "i_sb", "i_rdev"),
+    "struct super_block": ("s_dev",),
+    "struct dentry": ("d_name.name", "d_parent"),
+    "struct vfsmount": ("*",),
+    "struct mount": ("mnt", "mnt_parent", "mnt_mountpoint"),
+    "struct fs_struct": ("root.dentry", "root.mnt"),
+    "struct callback_head": ("next",),
+    "struct socket": ("sk",),
+    "struct sock": ("__sk_common", "sk_protocol", "sk_err", "sk_cgrp_data"),
+    "struct sock_common": ("skc_family", "skc_state", "skc_daddr", "skc_dport", "skc_v6_daddr"),
+    "struct sock_cgroup_data": ("cgroup", "val"),
+    "struct in6_addr": ("*",),
+    "struct tcp_sock": ("rack.mstamp", "rack.rtt_us", "tcp_mstamp", "rtt_min"),
+    "struct minmax": ("*",),
+    "struct minmax_sample": ("*",),
+    "struct pt_regs": ("*",),
+}  # fmt: skip
+"""Types and members that the C code names; the header made from BTF has these only."""
+
+OPTIONAL = frozenset(
+    {
+        "struct task_struct.__state",
+        "struct task_struct.state",
+        "struct cgroup.ancestors",
+        "struct cgroup.ancestor_ids",
+        "struct sock_cgroup_data.cgroup",
+        "struct sock_cgroup_data.val",
+        "struct sock_common.skc_v6_daddr",
+        "struct callback_head.next",
+    }
+)
+"""Members that the code can do without, or that have another name on other kernels."""
+
+FAMILY_TYPES: Mapping[str, Sequence[str]] = {
+    "cpu": ("struct task_struct", "struct pt_regs"),
+    "process": ("struct task_struct", "struct pid", "struct upid", "struct signal_struct"),
+    "oom": ("struct task_struct",),
+    "calls": (
+        "struct pt_regs", "struct files_struct", "struct fdtable", "struct file", "struct inode",
+        "struct super_block", "struct dentry", "struct mount", "struct fs_struct", "struct socket",
+        "struct sock",
+    ),
+    "tcp": (
+        "struct files_struct", "struct fdtable", "struct file", "struct inode", "struct socket",
+        "struct sock", "struct sock_common", "struct tcp_sock",
+    ),
+    "rtt": ("struct sock", "struct tcp_sock", "struct minmax", "struct socket"),
+    "retransmit": ("struct tcp_sock", "struct sock", "struct socket"),
+    "reset": ("struct tcp_sock", "struct sock", "struct socket"),
+    "dns": ("struct task_struct",),
+}  # fmt: skip
+
+CAST_TYPES = (
+    "task_struct", "css_set", "cgroup", "kernfs_node", "pid", "file", "inode", "super_block",
+    "dentry", "mount", "fs_struct", "callback_head", "socket", "sock", "tcp_sock",
+)  # fmt: skip
+"""Structures that the C code reaches by bpf_rdonly_cast."""

@@ -1,0 +1,86 @@
+"""CPU quota throttling, read from the cgroups' cpu.stat.
+
+The kernel counts it per cgroup that has a quota, so the counts of a target's cgroup and of those
+below it are added up. Version 1 and hybrid machines keep them in the hierarchy of the cpu
+controller, where a process may be in another cgroup than in version 2.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Optional
+
+from podtracer.cgroups import Hierarchies, processes
+from podtracer.target import Scope
+
+
+class Throttling:
+    """Tells each tick's throttled periods and time of each target."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._before: dict[str, tuple[int, int]] = {}
+        for target in scope.targets:
+            for folder in self._folders(target.number):
+                self._before[folder] = _read(folder)
+
+    def gains(self) -> dict[int, tuple[int, int]]:
+        """Return (periods, nanoseconds) by target; targets with none are left out."""
+        gained: dict[int, tuple[int, int]] = {}
+        for target in self._scope.targets:
+            periods = ns = 0
+            for folder in self._folders(target.number):
+                now = _read(folder)
+                # A cgroup that is met later may have a past from before the trace.
+                before = self._before.get(folder, now)
+                self._before[folder] = now
+                periods += now[0] - before[0]
+                ns += now[1] - before[1]
+            if periods or ns:
+                gained[target.number] = (periods, ns)
+        return gained
+
+    def _folders(self, number: int) -> set[str]:
+        target = next(t for t in self._scope.targets if t.number == number)
+        controller = self._scope.known.controllers.get("cpu")
+        if not target.cgroup:
+            members = set(self._scope.pids)
+        elif controller is None:
+            return {folder for folder, _, _ in os.walk(target.cgroup)}
+        else:
+            members = set(processes(target.cgroup))
+        folders = set()
+        for pid in members:
+            folder = _cpu_folder(pid, self._scope.known)
+            if folder is not None:
+                folders.add(folder)
+        return folders
+
+
+def _cpu_folder(pid: int, known: Hierarchies) -> Optional[str]:
+    try:
+        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    except OSError:
+        return None
+    root = known.controllers.get("cpu")
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if root is not None and "cpu" in controllers.split(","):
+            return root + path if path != "/" else None
+        if root is None and not controllers:
+            return known.unified + path if path != "/" else None
+    return None
+
+
+def _read(folder: str) -> tuple[int, int]:
+    try:
+        text = Path(folder, "cpu.stat").read_text()
+    except OSError:
+        return (0, 0)
+    values = dict(line.split(" ", 1) for line in text.splitlines())
+    if "throttled_usec" in values:
+        ns = int(values["throttled_usec"]) * 1000
+    else:
+        ns = int(values.get("throttled_time", 0))
+    return int(values.get("nr_throttled", 0)), ns

@@ -1,0 +1,377 @@
+"""The run: resolve, load, say hello, tick until something ends it, say goodbye.
+
+Every way to end passes through the same place: COMMAND is stopped first, then the probes are
+detached, then the counters are read a last time, so that the last tick holds all that was counted.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import select
+import signal
+import time
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from podtrace.wire.schema import SCHEMA
+from podtracer import bpf, cgroups, loader, records
+from podtracer.command import Command, remove_leftovers
+from podtracer.cost import OwnCost, RunTime
+from podtracer.drain import OpenIntervals, SeriesTable
+from podtracer.emit import Stream, StreamClosed
+from podtracer.errors import TracerError
+from podtracer.plan import Plan, Thresholds, sizes_from_environment
+from podtracer.probes import SECTIONS
+from podtracer.tables import (
+    DNS_TIMEOUT_NS,
+    DnsPending,
+    FileTable,
+    LabelTable,
+    ProcessTable,
+    entries,
+)
+from podtracer.target import Scope, alive, cgroup_scope, container_scope, process_scope
+from podtracer.throttle import Throttling
+from podtracer.tick import Tables
+from podtracer.version import VERSION
+
+_SECOND_NS = 1_000_000_000
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for; exactly one of the four scopes is given."""
+
+    cgroup: Optional[str] = None
+    pid: Optional[int] = None
+    container: Optional[str] = None
+    command: tuple[str, ...] = ()
+    name: str = ""
+    seconds: Optional[float] = None
+    thresholds: Thresholds = Thresholds()
+    parent: Optional[int] = None
+    uid: Optional[int] = None
+    gid: Optional[int] = None
+    hidden: frozenset[str] = frozenset()
+
+
+def run(request: Request, stream: Stream) -> int:
+    """Trace and write the stream; return the process's exit code."""
+    stops = _Stops()
+    command = None
+    try:
+        remove_leftovers(cgroups.hierarchies())
+        if request.command:
+            known = cgroups.hierarchies()
+            command = Command(request.command, request.uid, request.gid, known)
+        scope = _scope(request, command)
+        return _Run(request, stream, scope, command, stops).run()
+    except TracerError as error:
+        stream.error(error.as_fields())
+        return 1
+    finally:
+        if command is not None:
+            command.end()
+
+
+def _scope(request: Request, command: Optional[Command]) -> Scope:
+    if command is not None:
+        name = request.name or command.name
+        if command.cgroup:
+            return cgroup_scope(command.cgroup, name, "command")
+        return process_scope(command.pid, name, "command")
+    if request.cgroup is not None:
+        return cgroup_scope(request.cgroup, request.name)
+    if request.container is not None:
+        return container_scope(request.container, request.name)
+    assert request.pid is not None
+    return process_scope(request.pid, request.name)
+
+
+class _Stops:
+    """Signals that ask for the end, as a descriptor to wait for."""
+
+    def __init__(self) -> None:
+        self.fd, write = os.pipe()
+        os.set_blocking(write, False)
+        signal.set_wakeup_fd(write)
+        self.asked = False
+        self.gone = False
+        for number in _STOPS:
+            signal.signal(number, self._note)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        # Its arrival only has to wake the wait.
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+
+    def _note(self, number: int, frame: object) -> None:
+        self.asked = True
+
+
+class _Run:
+    def __init__(
+        self,
+        request: Request,
+        stream: Stream,
+        scope: Scope,
+        command: Optional[Command],
+        stops: _Stops,
+    ) -> None:
+        self._request = request
+        self._stream = stream
+        self._scope = scope
+        self._command = command
+        self._stops = stops
+        self._parent = request.parent
+        self._plan = self._make_plan()
+
+    def _make_plan(self) -> Plan:
+        sizes, ring_bytes = sizes_from_environment()
+        return Plan(
+            cgroups=self._scope.cgroup_ids,
+            levels=self._scope.levels,
+            pids=self._scope.pids,
+            packet_cgroups=self._scope.packet_cgroups,
+            thresholds=self._request.thresholds,
+            entries=sizes,
+            ring_bytes=ring_bytes,
+            hidden=self._request.hidden,
+        )
+
+    def run(self) -> int:
+        self._throttling = Throttling(self._scope)
+        self._loaded = loader.load(self._plan)
+        try:
+            self._open_tables()
+            if self._command is not None:
+                self._command.start()
+            elif self._scope.pids and not alive(min(self._roots())):
+                raise TracerError(
+                    "no_process",
+                    f"process {min(self._roots())} ended before it could be traced",
+                    "Start the command under podtrace: -- COMMAND",
+                )
+            self._say_hello()
+            reason = self._tick_until_stopped()
+            self._finish(reason)
+        except StreamClosed:
+            return 1
+        finally:
+            if self._command is not None:
+                self._command.interrupt()
+            self._run_time.close()
+            self._loaded.close()
+        return 0
+
+    def _roots(self) -> tuple[int, ...]:
+        return tuple(target.pid for target in self._scope.targets)
+
+    def _open_tables(self) -> None:
+        maps = self._loaded.maps
+        sizes = self._plan.entries
+        key, value = records.SERIES_KEY.size, records.SERIES_VALUE.size
+        every = len(records.METRICS) * 976
+        self._wall_offset_ns = time.time_ns() - time.monotonic_ns()
+        self._threads = bpf.Map(
+            maps["threads"], records.U32.size, records.THREAD_VALUE_BYTES, sizes["threads"]
+        )
+        self._sockets = bpf.Map(
+            maps["sockets"], records.U64.size, records.SOCKET_VALUE.size, sizes["sockets"]
+        )
+        self._labels = bpf.Map(
+            maps["labels"], records.U64.size, records.LABEL_VALUE.size, sizes["labels"]
+        )
+        self._targets = bpf.Map(maps["targets"], 8, 4, 64)
+        self._lost = bpf.Map(maps["lost"], 4, 8, len(records.LOSSES))
+        self._lost_before = dict.fromkeys(records.LOSSES, 0)
+        self._tables = Tables(
+            SeriesTable(
+                bpf.Map(maps["series"], key, value, sizes["series"]),
+                bpf.Map(maps["overflow"], 4, value, every),
+                bpf.Map(maps["overflow_aspects"], 4, 8, 256),
+            ),
+            OpenIntervals(self._threads),
+            ProcessTable(
+                bpf.Map(maps["processes"], 4, records.PROCESS_VALUE.size, sizes["processes"])
+            ),
+            LabelTable(self._labels),
+            FileTable(
+                bpf.Map(
+                    maps["files"], records.FILE_KEY.size, records.FILE_VALUE.size, sizes["files"]
+                )
+            ),
+            DnsPending(
+                bpf.Map(
+                    maps["dns_pending"],
+                    records.DNS_KEY_BYTES,
+                    records.DNS_VALUE.size,
+                    sizes["dns"],
+                ),
+                records.DNS_KEY_BYTES,
+            ),
+            self._container_name,
+            self._wall_offset_ns,
+        )
+        self._ring = bpf.RingBuffer(maps["events"], self._plan.ring_bytes)
+        self._cost = OwnCost()
+        self._run_time = RunTime(list(self._loaded.programs.values()))
+
+    def _container_name(self, cgroup: int) -> Optional[str]:
+        return None
+
+    def _say_hello(self) -> None:
+        self._began_ns = self._loaded.started_ns
+        self._deadline_ns = None
+        if self._request.seconds is not None:
+            self._deadline_ns = self._began_ns + int(self._request.seconds * _SECOND_NS)
+        wall = self._wall_offset_ns
+        thresholds = self._request.thresholds
+        self._stream.hello(
+            {
+                "schema": "{}.{}".format(*SCHEMA),
+                "tracer": VERSION,
+                "kernel": platform.release(),
+                "arch": platform.machine(),
+                "cgroup_mode": self._scope.known.mode,
+                "cpus": os.cpu_count() or 1,
+                "window_start_ns": self._began_ns + wall,
+                "targets": [target.as_fields() for target in self._scope.targets],
+                "probes": self._loaded.probes,
+                "sections": _sections(self._loaded.probes),
+                "thresholds": {
+                    "rtt_spike_ns": thresholds.rtt_spike_ns,
+                    "slow_file_ns": thresholds.slow_file_ns,
+                    "long_block_ns": thresholds.long_block_ns,
+                    "dns_timeout_ns": DNS_TIMEOUT_NS,
+                },
+                "map_bytes": sum(
+                    bpf.map_bytes(fd) for fd in self._loaded.maps.values()
+                ),
+                "deadline_ns": None if self._deadline_ns is None else self._deadline_ns + wall,
+            }
+        )
+
+    def _tick_until_stopped(self) -> str:
+        self._tick_began_ns = self._began_ns
+        next_tick_ns = self._next_second(time.monotonic_ns())
+        closed = select.poll()
+        closed.register(self._stops.fd, select.POLLIN)
+        closed.register(self._stream.fd, 0)
+        while True:
+            now = time.monotonic_ns()
+            self._run_time.step(now)
+            reason = self._reason_to_stop(now)
+            if reason:
+                return reason
+            if now >= next_tick_ns:
+                self._tick(now)
+                next_tick_ns = self._next_second(time.monotonic_ns())
+            until = [next_tick_ns, self._run_time.wake_ns()]
+            if self._deadline_ns is not None:
+                until.append(self._deadline_ns)
+            wait_ns = max(min(until) - time.monotonic_ns(), 0)
+            for fd, flags in closed.poll(wait_ns / 1e6 + 0.2):
+                if fd == self._stops.fd:
+                    os.read(fd, 4096)
+                elif flags & (select.POLLERR | select.POLLHUP):
+                    return "stdout_closed"
+
+    def _next_second(self, now_ns: int) -> int:
+        wall = now_ns + self._wall_offset_ns
+        return (wall // _SECOND_NS + 1) * _SECOND_NS - self._wall_offset_ns
+
+    def _reason_to_stop(self, now_ns: int) -> str:
+        if self._stops.asked:
+            if self._parent is not None and os.getppid() != self._parent:
+                return "parent_died"
+            return "signal"
+        if self._stops.gone:
+            return "target_gone"
+        if self._command is not None and self._command.poll() is not None:
+            return "command_exited"
+        if self._deadline_ns is not None and now_ns >= self._deadline_ns:
+            return "deadline"
+        if self._parent is not None and os.getppid() != self._parent:
+            return "parent_died"
+        return ""
+
+    def _target_is_gone(self) -> bool:
+        for identity in self._scope.gone():
+            number = self._scope.cgroup_ids.pop(identity)
+            self._targets.delete(records.U64.pack(identity))
+            self._stream.add("event", {"event": "target_gone", "process": 0, "target": number})
+        if self._scope.pids:
+            return self._tables.gauges["processes"] == 0
+        return not self._scope.cgroup_ids
+
+    def _tick(self, now_ns: int) -> None:
+        self._collect(now_ns)
+        if self._command is None and self._target_is_gone():
+            self._stops.gone = True
+
+    def _collect(self, now_ns: int) -> None:
+        self._tables.collect(self._stream, now_ns, self._throttling.gains())
+        self._tables.add_events(self._stream, self._ring.records())
+        interval_ns = now_ns - self._tick_began_ns
+        self._tick_began_ns = now_ns
+        self._stream.end_tick(self._health(interval_ns), now_ns + self._wall_offset_ns)
+
+    def _health(self, interval_ns: int) -> dict[str, Any]:
+        losses = self._losses()
+        suppressed = losses.pop("suppressed")
+        losses["recursion_missed"] = self._run_time.recursion_misses()
+        losses["lines_dropped"] = 0
+        losses["processes_unlisted"] = self._tables.unlisted
+        return {
+            "interval_ns": interval_ns,
+            "lost": losses,
+            "suppressed": suppressed,
+            "overflow": self._tables.overflowed,
+            "gauges": {**self._tables.gauges, "connects_in_progress": self._connects_in_progress()},
+            **self._cost.fields(),
+            "bpf_ns_estimate": self._run_time.estimate_ns(interval_ns),
+        }
+
+    def _losses(self) -> dict[str, int]:
+        gained = {}
+        for index, place in enumerate(records.LOSSES):
+            (count,) = records.U64.unpack(self._lost.lookup(records.U32.pack(index)) or bytes(8))
+            gained[place] = count - self._lost_before[place]
+            self._lost_before[place] = count
+        del gained["unknown_owner"]
+        return gained
+
+    def _connects_in_progress(self) -> int:
+        count = 0
+        for _, value in entries(self._sockets, records.U64.size, records.SOCKET_VALUE.size):
+            start_ns, *_, established = records.SOCKET_VALUE.unpack(value)
+            count += bool(start_ns) and not established
+        return count
+
+    def _finish(self, reason: str) -> None:
+        if self._command is not None:
+            self._command.interrupt()
+        for link in self._loaded.links:
+            os.close(link)
+        self._loaded.links.clear()
+        now = time.monotonic_ns()
+        if self._deadline_ns is not None and reason == "deadline":
+            now = max(now, self._deadline_ns)
+        self._collect(now)
+        code = self._command.poll() if self._command is not None else None
+        self._stream.end({"reason": reason, "exit_code": code})
+
+
+def _sections(probes: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Say which sections of the report are full, degraded or blank, and why."""
+    sections = {}
+    for section, families in SECTIONS.items():
+        missing = [
+            probe for probe in probes if probe["family"] in families and probe["state"] != "attached"
+        ]
+        blank = any(probe["family"] == families[0] for probe in missing)
+        reason = "; ".join(f"{probe['hook']}: {probe['reason']}" for probe in missing) or None
+        state = "blank" if blank else "degraded" if missing else "full"
+        sections[section] = {"state": state, "reason": reason}
+    return sections
