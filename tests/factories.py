@@ -149,7 +149,7 @@ def process(number: int = 100, name: str = "app", **fields: Any) -> Line:
     return line | fields
 
 
-def event(name: str, *, process: int = 100, **fields: Any) -> Line:
+def event(name: str, /, *, process: int = 100, **fields: Any) -> Line:
     """Return an event line."""
     return {"kind": "event", "event": name, "process": process, "target": 1, **fields}
 

@@ -4,9 +4,11 @@ Every text in an event line may come from a traced process, so the finished sent
 escape gate as a whole.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
+from podtrace.model.clock import rfc3339
+from podtrace.model.notable import Notable
+from podtrace.report.instants import time_of_day
 from podtrace.report.quantities import count, duration, size
 from podtrace.report.style import PLAIN, Style
 
@@ -31,133 +33,131 @@ _BLOCKED_ON = {
 _OPERATIONS = {"open": "open of", "read": "read of", "write": "write to", "fsync": "fsync of"}
 
 
-def is_notable(event: Mapping[str, Any]) -> bool:
-    """Return whether an event line tells of trouble or something rare.
+def is_notable(event: Notable) -> bool:
+    """Return whether an event tells of trouble or something rare.
 
     The stream also carries examples of ordinary connects and answers, and every start and clean end
     of a process; a process that failed is notable.
     """
-    if event.get("event") == "exit":
-        return bool(event.get("exit_code"))
-    return event.get("event") not in _ORDINARY
+    if event.event == "exit":
+        return bool(event.exit_code)
+    return event.event not in _ORDINARY
 
 
-def sentence_of(event: Mapping[str, Any], who: str, style: Style = PLAIN) -> str:
-    """Return an event line as `refused: connect to 10.0.0.5:5432 by nginx (pid 12) after 0.4 ms`.
-
-    Args:
-        event: an event line of the stream; fields may be absent.
-        who: name of the process, not yet escaped.
-        style: what the output can show.
-    """
-    name = str(event.get("event"))
-    tell = _SENTENCES.get(name, _other)
-    return style.text(tell(event, who[:_LONGEST_PART]))
+def sentence_of(event: Notable, style: Style = PLAIN) -> str:
+    """Return an event as `refused: connect to 10.0.0.5:5432 by nginx (pid 12) after 400 µs`."""
+    return style.text(_SENTENCES.get(event.event, _other)(event))
 
 
-def _connect(event: Mapping[str, Any], who: str) -> str:
-    return f"connected: {who} to {_text(event, 'peer')}{_after(event, 'in')}"
+def timed_sentence(event: Notable, style: Style = PLAIN) -> str:
+    """Return the sentence of an event behind its time of day, in UTC."""
+    return f"{time_of_day(rfc3339(event.time_ns))} {sentence_of(event, style)}"
 
 
-def _connect_failed(event: Mapping[str, Any], who: str) -> str:
-    error = _text(event, "error", "no reason given")
+def _connect(event: Notable) -> str:
+    return f"connected: {_who(event)} to {_short(event.peer)}{_after(event, 'in')}"
+
+
+def _connect_failed(event: Notable) -> str:
+    error = _short(event.error, "no reason given")
     kind = _CONNECT_ERRORS.get(error, f"failed ({error})")
-    return f"{kind}: connect to {_text(event, 'peer')} by {who}{_after(event)}"
+    return f"{kind}: connect to {_short(event.peer)} by {_who(event)}{_after(event)}"
 
 
-def _reset(event: Mapping[str, Any], who: str) -> str:
-    return f"connection reset by {_text(event, 'peer')}: {who}{_detail(event)}"
+def _reset(event: Notable) -> str:
+    return f"connection reset by {_short(event.peer)}: {_who(event)}{_detail(event)}"
 
 
-def _retransmit(event: Mapping[str, Any], who: str) -> str:
-    segments = event.get("count") or 1
+def _retransmit(event: Notable) -> str:
+    segments = event.count or 1
     what = "1 segment" if segments == 1 else f"{count(segments)} segments"
-    return f"retransmitted: {what} to {_text(event, 'peer')} by {who}"
+    return f"retransmitted: {what} to {_short(event.peer)} by {_who(event)}"
 
 
-def _rtt_spike(event: Mapping[str, Any], who: str) -> str:
-    return f"slow round trip: {_took(event)} to {_text(event, 'peer')}, {who}"
+def _rtt_spike(event: Notable) -> str:
+    return f"slow round trip: {_took(event)} to {_short(event.peer)}, {_who(event)}"
 
 
-def _dns(event: Mapping[str, Any], who: str) -> str:
-    return f"resolved: {_text(event, 'name')} for {who}{_after(event, 'in')}"
+def _dns(event: Notable) -> str:
+    return f"resolved: {_short(event.name)} for {_who(event)}{_after(event, 'in')}"
 
 
-def _dns_error(event: Mapping[str, Any], who: str) -> str:
-    error = _text(event, "error", "DNS error")
-    return f"{error}: look-up of {_text(event, 'name')} by {who}{_after(event)}"
+def _dns_error(event: Notable) -> str:
+    error = _short(event.error, "DNS error")
+    return f"{error}: look-up of {_short(event.name)} by {_who(event)}{_after(event)}"
 
 
-def _dns_timeout(event: Mapping[str, Any], who: str) -> str:
-    return f"no answer: look-up of {_text(event, 'name')} by {who}{_after(event)}"
+def _dns_timeout(event: Notable) -> str:
+    return f"no answer: look-up of {_short(event.name)} by {_who(event)}{_after(event)}"
 
 
-def _slow_file(event: Mapping[str, Any], who: str) -> str:
-    operation = _text(event, "operation", "operation")
-    moved = event.get("bytes")
-    volume = f", {size(moved)}" if moved else ""
+def _slow_file(event: Notable) -> str:
+    operation = _short(event.operation, "operation")
+    volume = f", {size(event.bytes)}" if event.bytes else ""
     verb = _OPERATIONS.get(operation, f"{operation} of")
-    return f"slow: {verb} {_text(event, 'path')} by {who} took {_took(event)}{volume}"
+    return f"slow: {verb} {_short(event.path)} by {_who(event)} took {_took(event)}{volume}"
 
 
-def _long_block(event: Mapping[str, Any], who: str) -> str:
-    reason = _text(event, "reason", "other")
-    return f"blocked: {who} {_BLOCKED_ON.get(reason, 'off the CPU')} for {_took(event)}"
+def _long_block(event: Notable) -> str:
+    reason = _short(event.reason, "other")
+    return f"blocked: {_who(event)} {_BLOCKED_ON.get(reason, 'off the CPU')} for {_took(event)}"
 
 
-def _oom_kill(event: Mapping[str, Any], who: str) -> str:
-    return f"out of memory: {who} was killed{_detail(event)}"
+def _oom_kill(event: Notable) -> str:
+    return f"out of memory: {_who(event)} was killed{_detail(event)}"
 
 
-def _exec(event: Mapping[str, Any], who: str) -> str:
-    path = _text(event, "path", "")
-    return f"started: {who}{f' from {path}' if path else ''}{_detail(event)}"
+def _exec(event: Notable) -> str:
+    path = _short(event.path, "")
+    return f"started: {_who(event)}{f' from {path}' if path else ''}{_detail(event)}"
 
 
-def _exit(event: Mapping[str, Any], who: str) -> str:
-    code = event.get("exit_code")
-    if not isinstance(code, int):
-        return f"ended: {who}"
+def _exit(event: Notable) -> str:
+    code = event.exit_code
+    if code is None:
+        return f"ended: {_who(event)}"
     if code < 0:
-        return f"killed: {who} by signal {-code}"
-    return f"ended: {who} with exit code {code}"
+        return f"killed: {_who(event)} by signal {-code}"
+    return f"ended: {_who(event)} with exit code {code}"
 
 
-def _container_restart(event: Mapping[str, Any], who: str) -> str:
-    return f"container restarted: {_text(event, 'detail', who)}"
+def _container_restart(event: Notable) -> str:
+    return f"container restarted: {_short(event.detail or event.container)}"
 
 
-def _target_gone(event: Mapping[str, Any], who: str) -> str:
+def _target_gone(event: Notable) -> str:
     return f"the target is gone{_detail(event)}"
 
 
-def _other(event: Mapping[str, Any], who: str) -> str:
-    return f"{_text(event, 'event')}: {who}{_detail(event)}"
+def _other(event: Notable) -> str:
+    return f"{_short(event.event)}: {_who(event)}{_detail(event)}"
 
 
-def _text(event: Mapping[str, Any], field: str, absent: str = "(unknown)") -> str:
-    value = event.get(field)
-    if value is None or value == "":
+def _who(event: Notable) -> str:
+    name = _short(event.process)
+    return f"{name} (pid {event.pid})" if event.pid is not None else name
+
+
+def _short(text: str | None, absent: str = "(unknown)") -> str:
+    if not text:
         return absent
-    text = str(value)
     return text if len(text) <= _LONGEST_PART else f"{text[: _LONGEST_PART // 2]}(...){text[-40:]}"
 
 
-def _took(event: Mapping[str, Any]) -> str:
-    nanoseconds = event.get("duration_ns")
-    return duration(nanoseconds / 1e9) if isinstance(nanoseconds, int) else "an unknown time"
+def _took(event: Notable) -> str:
+    seconds = event.duration_seconds
+    return duration(seconds) if seconds is not None else "an unknown time"
 
 
-def _after(event: Mapping[str, Any], word: str = "after") -> str:
-    return f" {word} {_took(event)}" if event.get("duration_ns") is not None else ""
+def _after(event: Notable, word: str = "after") -> str:
+    return f" {word} {_took(event)}" if event.duration_seconds is not None else ""
 
 
-def _detail(event: Mapping[str, Any]) -> str:
-    detail = _text(event, "detail", "")
-    return f" ({detail})" if detail else ""
+def _detail(event: Notable) -> str:
+    return f" ({_short(event.detail)})" if event.detail else ""
 
 
-_SENTENCES: dict[str, Callable[[Mapping[str, Any], str], str]] = {
+_SENTENCES: dict[str, Callable[[Notable], str]] = {
     "connect": _connect,
     "connect_failed": _connect_failed,
     "reset": _reset,

@@ -7,6 +7,7 @@ terminal is low, the less worthy are left out, and lists are shortened before th
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from podtrace.model.verdict import OPEN
 from podtrace.report.escape import cell_width
 from podtrace.report.live_frame import Frame, Kind
 from podtrace.report.measures import endpoint
@@ -26,18 +27,20 @@ DEGRADED = "degraded: "
 EVENTS_HEADING = "latest notable events"
 
 
-def frame_lines(frame: Frame, style: Style, height: int) -> list[str]:
-    """Return at most `height` plain lines, none wider than the style's width."""
-    head = _header(frame, style)
+def frame_lines(frame: Frame, elapsed_seconds: float, style: Style, height: int) -> list[str]:
+    """Return exactly `height` plain lines, none wider than the style's width."""
+    head = _header(frame, elapsed_seconds, style)
     room = height - len(head) - 1
-    body = _waiting(frame, style) if frame.waiting else _panels(frame, style, room)
-    lines = [*head, *body[: max(room, 0)]]
-    lines += [""] * (height - len(lines) - 1)
-    lines.append(style.text(FOOTER, style.width))
-    return [style.clip(line).rstrip() for line in lines[:height]]
+    return filled([*head, *_panels(frame, style, room)[: max(room, 0)]], style, height)
 
 
-def _header(frame: Frame, style: Style) -> list[str]:
+def filled(lines: Sequence[str], style: Style, height: int) -> list[str]:
+    """Return the lines with empty ones and the footer below them, `height` in all."""
+    upper = [*lines, *([""] * height)][: max(height - 1, 0)]
+    return [style.clip(line).rstrip() for line in [*upper, style.text(FOOTER, style.width)]]
+
+
+def _header(frame: Frame, elapsed_seconds: float, style: Style) -> list[str]:
     quality, window = frame.snapshot.quality, frame.snapshot.window
     lost = f"lost {count(quality.lost_total)}"
     if quality.lost_ratio:
@@ -47,7 +50,7 @@ def _header(frame: Frame, style: Style) -> list[str]:
     if quality.tracer_memory_bytes is not None:
         own += f", {size(quality.tracer_memory_bytes)}"
     figures = [
-        span(frame.elapsed_seconds),
+        span(elapsed_seconds),
         f"{rate(frame.recent_events_per_second)} events",
         lost,
         own,
@@ -57,8 +60,8 @@ def _header(frame: Frame, style: Style) -> list[str]:
     broken = sum(probe.state != "attached" for probe in quality.probes)
     if broken:
         trouble.insert(0, f"{broken} of {len(quality.probes)} probes not attached")
-    if window.incomplete_reason and window.ticks:
-        trouble.insert(0, window.incomplete_reason)
+    if window.incomplete_reason not in (None, OPEN):
+        trouble.insert(0, window.incomplete_reason or "")
     if trouble:
         lines.append(style.text(f"{DEGRADED}{', '.join(trouble)}", style.width))
     return [*lines, ""]
@@ -72,10 +75,6 @@ def _joined(title: str, figures: Sequence[str], style: Style) -> list[str]:
     if cell_width(safe) <= room:
         return [f"{safe}   {line}"]
     return [style.text(title, style.width, middle=True), line]
-
-
-def _waiting(frame: Frame, style: Style) -> list[str]:
-    return [style.text(frame.waiting or "", style.width)]
 
 
 def _panels(frame: Frame, style: Style, room: int) -> list[str]:
@@ -107,15 +106,14 @@ def _kinds(frame: Frame, style: Style, room: int) -> list[str]:
 
 
 def _kind_row(kind: Kind) -> tuple[str, ...]:
-    recent = kind.recent
-    if recent is None:
-        return (kind.name, "", "", "", "", "not measured")
+    if not kind.measured:
+        return (kind.name, "", "", "", "", "unknown")
     return (
         kind.name,
         rate(kind.per_second),
-        duration(recent.p50_seconds),
-        duration(recent.p99_seconds),
-        duration(recent.max_seconds),
+        duration(kind.p50_seconds),
+        duration(kind.p99_seconds),
+        duration(kind.max_seconds),
         count(kind.errors),
     )
 

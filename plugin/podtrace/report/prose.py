@@ -12,14 +12,22 @@ from podtrace.report.style import Style
 from podtrace.report.table import INDENT
 
 LONGEST_SENTENCE = 320
+LONGEST_RULE = 1200
 _LABEL_WIDTH = 16
 _UNIT = re.compile(r"\\\\|\\x[0-9a-f]{2}|\\u\{[0-9a-f]+\}|.", re.DOTALL)
 
 
-def sentence(text: str, style: Style, *, first: str = INDENT, rest: str | None = None) -> list[str]:
+def sentence(
+    text: str,
+    style: Style,
+    *,
+    first: str = INDENT,
+    rest: str | None = None,
+    limit: int = LONGEST_SENTENCE,
+) -> list[str]:
     """Return wrapped lines of a text; `first` and `rest` are what stands before its lines."""
     rest = " " * cell_width(first) if rest is None else rest
-    safe = style.text(text, LONGEST_SENTENCE)
+    safe = style.text(text, limit)
     lines: list[str] = []
     prefix = first
     current = ""
@@ -31,6 +39,11 @@ def sentence(text: str, style: Style, *, first: str = INDENT, rest: str | None =
         else:
             current = candidate
     return [*lines, (prefix + current).rstrip()]
+
+
+def rule(text: str, style: Style) -> list[str]:
+    """Return the lines that state by which rule something was decided; the text is the model's."""
+    return sentence(f"Rule: {text}", style, limit=LONGEST_RULE)
 
 
 def facts(

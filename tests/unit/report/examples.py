@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from podtrace.model.notable import Notable
 from podtrace.model.snapshot import (
     Burst,
     Bursts,
@@ -513,3 +514,27 @@ def _replaced(value: T, text: str, scale: int) -> T:
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         changed = value * scale
     return changed  # type: ignore[return-value]
+
+
+def notable(event: str, **fields: Any) -> Notable:
+    """An event of nginx, PID 12 in its container, 12.5 s after the start of the busy run."""
+    base = Notable(
+        time_ns=int((START + timedelta(seconds=12.5)).timestamp()) * 1_000_000_000,
+        event=event,
+        pid=12,
+        host_pid=48012,
+        process="nginx",
+        container=None,
+        duration_seconds=None,
+        peer=None,
+        name=None,
+        path=None,
+        error=None,
+        bytes=None,
+        operation=None,
+        reason=None,
+        exit_code=None,
+        count=None,
+        detail=None,
+    )
+    return dataclasses.replace(base, **fields)

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from podtrace.report.events import is_notable, sentence_of
 from podtrace.report.style import Style
 from podtrace.wire.schema import EVENTS
-
-WHO = "nginx (pid 12)"
+from unit.report import examples
 
 
 @pytest.mark.parametrize(
@@ -20,7 +19,7 @@ WHO = "nginx (pid 12)"
     [
         (
             "connect_failed",
-            {"peer": "10.0.0.5:5432", "error": "ECONNREFUSED", "duration_ns": 400_000},
+            {"peer": "10.0.0.5:5432", "error": "ECONNREFUSED", "duration_seconds": 0.0004},
             "refused: connect to 10.0.0.5:5432 by nginx (pid 12) after 400 µs",
         ),
         (
@@ -36,27 +35,27 @@ WHO = "nginx (pid 12)"
         ),
         (
             "rtt_spike",
-            {"peer": "10.0.0.5:1", "duration_ns": 210_000_000},
+            {"peer": "10.0.0.5:1", "duration_seconds": 0.21},
             "slow round trip: 210 ms to 10.0.0.5:1, nginx (pid 12)",
         ),
         (
             "dns_error",
-            {"name": "nope.example", "error": "NXDOMAIN", "duration_ns": 9_000_000},
+            {"name": "nope.example", "error": "NXDOMAIN", "duration_seconds": 0.009},
             "NXDOMAIN: look-up of nope.example by nginx (pid 12) after 9.00 ms",
         ),
         (
             "dns_timeout",
-            {"name": "silent.example", "duration_ns": 5_000_000_000},
+            {"name": "silent.example", "duration_seconds": 5},
             "no answer: look-up of silent.example by nginx (pid 12) after 5.00 s",
         ),
         (
             "slow_file",
-            {"operation": "write", "path": "/data/log", "duration_ns": 31_000_000, "bytes": 4096},
+            {"operation": "write", "path": "/data/log", "duration_seconds": 0.031, "bytes": 4096},
             "slow: write to /data/log by nginx (pid 12) took 31.0 ms, 4.00 KiB",
         ),
         (
             "long_block",
-            {"reason": "disk", "duration_ns": 1_200_000_000},
+            {"reason": "disk", "duration_seconds": 1.2},
             "blocked: nginx (pid 12) waiting for a disk for 1.20 s",
         ),
         ("oom_kill", {}, "out of memory: nginx (pid 12) was killed"),
@@ -76,12 +75,12 @@ WHO = "nginx (pid 12)"
     ],
 )
 def test_event_reads_as_a_sentence(event: str, fields: dict[str, Any], sentence: str) -> None:
-    assert sentence_of({"event": event, **fields}, WHO) == sentence
+    assert sentence_of(examples.notable(event, **fields)) == sentence
 
 
 @pytest.mark.parametrize("event", EVENTS)
 def test_event_without_any_field_still_reads(event: str) -> None:
-    assert sentence_of({"event": event}, "").strip()
+    assert sentence_of(examples.notable(event, process="", pid=None)).strip()
 
 
 @pytest.mark.parametrize(
@@ -98,7 +97,7 @@ def test_event_without_any_field_still_reads(event: str) -> None:
     ],
 )
 def test_only_trouble_and_rare_things_are_notable(event: dict[str, Any], notable: bool) -> None:
-    assert is_notable(event) is notable
+    assert is_notable(examples.notable(**event)) is notable
 
 
 @given(
@@ -108,6 +107,6 @@ def test_only_trouble_and_rare_things_are_notable(event: dict[str, Any], notable
 )
 def test_hostile_text_cannot_leave_its_sentence(event: str, text: str, unicode: bool) -> None:
     fields = dict.fromkeys(("peer", "name", "path", "error", "operation", "reason", "detail"), text)
-    sentence = sentence_of({"event": event, **fields}, text, Style(unicode=unicode))
+    sentence = sentence_of(examples.notable(event, process=text, **fields), Style(unicode=unicode))
     assert sentence.isprintable()
     assert len(sentence) < 6000

@@ -3,7 +3,7 @@
 from podtrace.model.snapshot import ProcessActivity, Snapshot, TimelineBucket
 from podtrace.report.instants import moment, time_of_day
 from podtrace.report.measures import TOP, absent, caveat, in_window
-from podtrace.report.prose import more, plural, sentence
+from podtrace.report.prose import more, plural, rule, sentence
 from podtrace.report.quantities import count, duration, percent, rate
 from podtrace.report.style import Style
 from podtrace.report.table import name, number, table
@@ -83,17 +83,17 @@ def timeline(snapshot: Snapshot, style: Style) -> list[str]:
 def bursts(snapshot: Snapshot, style: Style) -> list[str]:
     """Return the periods far above the typical rate, and the rule that finds them."""
     section = snapshot.bursts
-    rule = sentence(f"Rule: {section.rule}", style)
+    stated = rule(section.rule, style)
     typical = section.typical_events_per_second
     if not section.periods:
         if typical is None:
             return (
                 sentence("Cannot be told: the trace is too short to know what is usual.", style)
-                + rule
+                + stated
             )
         return (
             sentence(f"No burst: no rate stood out from the median of {rate(typical)}.", style)
-            + rule
+            + stated
         )
     rows = [
         (
@@ -119,7 +119,7 @@ def bursts(snapshot: Snapshot, style: Style) -> list[str]:
     lines = [*table(columns, rows, style), *more(TOP, section.periods, style), ""]
     if typical is not None:
         lines += sentence(f"Usual rate (median): {rate(typical)}", style)
-    return lines + rule
+    return lines + stated
 
 
 def _activity_row(process: ProcessActivity, containers: bool) -> tuple[str, ...]:

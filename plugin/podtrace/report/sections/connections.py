@@ -11,7 +11,7 @@ from podtrace.report.measures import (
     known,
     latency_table,
 )
-from podtrace.report.prose import facts, more, sentence
+from podtrace.report.prose import facts, more, rule, sentence
 from podtrace.report.quantities import count, duration, percent, rate
 from podtrace.report.style import Style
 from podtrace.report.table import name, number, table
@@ -77,7 +77,7 @@ def patterns(snapshot: Snapshot, style: Style) -> list[str]:
         return sentence(absent(snapshot, "connections", "tcp"), style)
     if not section.targets:
         lines = sentence(f"No connection to tell a pattern from {in_window(snapshot)}.", style)
-        return lines + sentence(f"Rule: {section.rule}", style)
+        return lines + rule(section.rule, style)
     rows = [
         (
             endpoint(target.address, target.port),
@@ -103,7 +103,7 @@ def patterns(snapshot: Snapshot, style: Style) -> list[str]:
     lines += sentence(
         "life: mean lifetime of closed connections; req/conn: requests per connection", style
     )
-    return lines + sentence(f"Rule: {section.rule}", style)
+    return lines + rule(section.rule, style)
 
 
 def _failed(section: Connections) -> str:

@@ -12,7 +12,7 @@ from podtrace.report.measures import (
     known,
     latency_table,
 )
-from podtrace.report.prose import facts, more, sentence
+from podtrace.report.prose import facts, more, rule, sentence
 from podtrace.report.quantities import count, duration, size, size_rate
 from podtrace.report.style import Style
 from podtrace.report.table import name, number, table
@@ -136,7 +136,7 @@ def network_io(snapshot: Snapshot, style: Style) -> list[str]:
     lines = caveat(snapshot, style, "tcp")
     if not section.sent_bytes and not section.received_bytes:
         lines += sentence(f"No TCP payload was sent or received {in_window(snapshot)}.", style)
-        return lines + sentence(f"Rule: {section.rule}", style)
+        return lines + rule(section.rule, style)
     ratio = section.send_receive_ratio
     proportion = f" (sent / received = {ratio:.2f})" if ratio is not None else ""
     peak = size_rate(section.peak_bytes_per_second)
@@ -171,7 +171,7 @@ def network_io(snapshot: Snapshot, style: Style) -> list[str]:
         ),
     )
     lines += ["", *table(columns, rows, style), *_busiest_peers(snapshot, style), ""]
-    return lines + sentence(f"Rule: {section.rule}", style)
+    return lines + rule(section.rule, style)
 
 
 def _transfer(block: Transfer | None, purpose: str) -> str:

@@ -44,8 +44,10 @@ def target_name(target: Target) -> str:
 def verdict(snapshot: Snapshot, style: Style) -> list[str]:
     """Return the status and the one to three lines that explain it."""
     lines: list[str] = []
-    tag = snapshot.verdict.status.upper()
-    for text in snapshot.verdict.lines[:3]:
+    status = snapshot.verdict.status
+    tag = status.upper()
+    for line in snapshot.verdict.lines[:3]:
+        text = line.removeprefix(f"{status.capitalize()}: ")
         first = f"{tag:<{_VERDICT_MARGIN}}" if not lines else " " * _VERDICT_MARGIN
         lines.extend(sentence(text, style, first=first, rest=" " * _VERDICT_MARGIN))
     return lines

@@ -1,0 +1,95 @@
+"""The live view where there is no terminal to redraw: plain lines, one after the other.
+
+One line for each notable event, and every five seconds one that sums up.
+"""
+
+from collections.abc import Callable, Sequence
+
+from podtrace.model.notable import Notable
+from podtrace.model.recent import Recent
+from podtrace.model.session import Session
+from podtrace.model.snapshot import Snapshot
+from podtrace.report.events import is_notable, timed_sentence
+from podtrace.report.instants import time_of_day
+from podtrace.report.prose import plural
+from podtrace.report.quantities import count, duration, percent, rate
+from podtrace.report.sections.overview import target_name
+from podtrace.report.style import PLAIN, Style
+
+SUMMARY_SECONDS = 5
+MOST_EVENTS = 20
+"""Lines for the events of one update; a storm must not drown the reader."""
+
+_NAMES = {"dns": "DNS", "connect": "connect", "rtt": "RTT", "fsync": "fsync"}
+
+
+class PlainLiveView:
+    """Writes lines as things happen.
+
+    Args:
+        write: takes text with its line ends, and flushes it.
+        style: what the output can show.
+    """
+
+    def __init__(self, write: Callable[[str], object], style: Style = PLAIN) -> None:
+        self._write = write
+        self._style = style
+        self._summed_up_ns: int | None = None
+
+    def begin(self, session: Session) -> None:
+        """Say what is traced."""
+        snapshot = session.snapshot()
+        kernel = snapshot.target.kernel or "unknown"
+        text = f"tracing {target_name(snapshot.target)} on kernel {kernel}; times are UTC"
+        lines = [text]
+        lines += [
+            f"not fully measured: {section.section} ({section.reason or section.state})"
+            for section in snapshot.quality.degraded_sections
+        ]
+        self._say([self._style.text(line) for line in lines])
+
+    def update(self, events: Sequence[Notable], session: Session) -> None:
+        """Write the notable events of new ticks, and the summary when it is time."""
+        notable = [event for event in events if is_notable(event)]
+        lines = [timed_sentence(event, self._style) for event in notable[:MOST_EVENTS]]
+        if len(notable) > MOST_EVENTS:
+            hidden = plural(len(notable) - MOST_EVENTS, "notable event")
+            lines.append(f"{self._style.ellipsis} and {hidden} more")
+        now_ns = session.ledger.last_end_ns
+        if now_ns is not None:
+            if self._summed_up_ns is None:
+                self._summed_up_ns = session.ledger.first_start_ns or now_ns
+            # Ticks end at whole seconds, except the first and the last.
+            if now_ns - self._summed_up_ns >= (SUMMARY_SECONDS - 0.5) * 1e9:
+                self._summed_up_ns = now_ns
+                lines.append(summary_line(session.snapshot(), session.recent(SUMMARY_SECONDS)))
+        self._say(lines)
+
+    def idle(self, session: Session) -> None:
+        """There is nothing to say while nothing comes."""
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+    def _say(self, lines: Sequence[str]) -> None:
+        if lines:
+            self._write("".join(f"{self._style.glyphs(line)}\n" for line in lines))
+
+
+def summary_line(snapshot: Snapshot, recent: Recent) -> str:
+    """Return one line on the last seconds and on the trace so far, free of foreign text."""
+    quality = snapshot.quality
+    parts = [
+        f"{rate(recent.events_per_second)} events",
+        f"{count(snapshot.summary.events)} so far",
+        f"{plural(snapshot.summary.errors or 0, 'error')} so far",
+        f"lost {count(quality.lost_total)}",
+    ]
+    if recent.cpu_percent is not None:
+        parts.append(f"CPU {percent(recent.cpu_percent / 100)}")
+    parts += [
+        f"{_NAMES[kind.metric]} p50 {duration(kind.p50_seconds)}"
+        for kind in recent.kinds
+        if kind.metric in _NAMES and kind.p50_seconds is not None
+    ]
+    return f"{time_of_day(snapshot.window.end)} {', '.join(parts)}"
