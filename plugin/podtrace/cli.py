@@ -123,13 +123,13 @@ def root_command(command: Sequence[str] | None = None) -> Root:
         chosen = options.trace_options(values, command)
         from podtrace.trace import run_trace
 
-        return run_trace(chosen)
+        return run_trace(chosen, print_error)
 
     def replay(**values: Any) -> int:
         chosen = options.replay_options(values, command)
         from podtrace.trace import run_replay
 
-        return run_replay(chosen)
+        return run_replay(chosen, print_error)
 
     def version() -> int:
         from podtrace.trace import version_text

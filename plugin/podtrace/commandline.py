@@ -25,7 +25,7 @@ class Option(click.Option):
         self.section = section
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType):  # type: ignore[type-arg]
     """A Go-style duration; the value is whole nanoseconds."""
 
     name = "duration"
@@ -41,8 +41,11 @@ class Command(click.Command):
     """A command whose help is a usage text, its options by section, and a closing text."""
 
     def __init__(self, *args: Any, usage: str, closing: str = "", **kwargs: Any) -> None:
-        settings = {"terminal_width": HELP_WIDTH, "max_content_width": HELP_WIDTH}
-        super().__init__(*args, context_settings=settings, **kwargs)
+        kwargs["context_settings"] = {
+            "terminal_width": HELP_WIDTH,
+            "max_content_width": HELP_WIDTH,
+        }
+        super().__init__(*args, **kwargs)
         self.usage = usage
         self.closing = closing
 
@@ -61,17 +64,19 @@ class Command(click.Command):
         if self.closing:
             formatter.write("\n" + self.closing)
 
+
+class FirstWord(click.Argument):
+    """The word of the default command; where it may stand, a subcommand may stand too."""
+
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Complete options, and subcommands where the first word may stand."""
-        items = super().shell_complete(ctx, incomplete)
-        parent = ctx.parent
-        if parent is not None and isinstance(parent.command, Root) and self.name == "":
-            items += [
-                CompletionItem(name, help=command.get_short_help_str())
-                for name, command in parent.command.commands.items()
-                if name and name.startswith(incomplete)
-            ]
-        return items
+        """Offer the subcommands."""
+        root = ctx.find_root().command
+        commands = root.commands if isinstance(root, click.Group) else {}
+        return [
+            CompletionItem(name, help=command.get_short_help_str())
+            for name, command in commands.items()
+            if name and name.startswith(incomplete)
+        ]
 
 
 class Root(click.Group):

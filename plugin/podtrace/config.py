@@ -45,7 +45,7 @@ class Settings:
     long_block_ns: int | None
 
 
-class Value(click.ParamType):
+class Value(click.ParamType):  # type: ignore[type-arg]
     """A threshold as an option takes it."""
 
     name = "value"

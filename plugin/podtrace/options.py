@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from podtrace import config, pods
-from podtrace.commandline import Duration, Option
+from podtrace.commandline import Duration, FirstWord, Option
 from podtrace.errors import PodtraceError, UsageError
 from podtrace.local.scope import Scope
 
@@ -63,7 +63,7 @@ def trace_params() -> list[click.Parameter]:
         for names in pods.KUBECTL_OPTIONS
     ]
     return [
-        click.Argument(["pod"], required=False, metavar=""),
+        FirstWord(["pod"], required=False),
         Option(["--local"], is_flag=True, help="Trace this machine.", section="Trace"),
         Option(["--cgroup"], hidden=True),
         Option(["--pid"], hidden=True),

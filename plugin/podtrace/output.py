@@ -34,6 +34,7 @@ class Output:
         self.stream: TextIO = io.TextIOWrapper(io.BytesIO()) if stream is None else stream
         self._descriptor = _descriptor(self.stream)
         self._poll: select.poll | None = None
+        self._is_closed = False
         if self._descriptor is not None and _has_reader(self._descriptor):
             self._poll = select.poll()
             # No events: the kernel reports an error or a hang-up always.
@@ -50,6 +51,8 @@ class Output:
         Raises:
             OutputClosed: it is.
         """
+        if self._is_closed:
+            raise OutputClosed
         if self._poll is None:
             return
         for _, events in self._poll.poll(0):
@@ -87,6 +90,7 @@ class Output:
 
     def _give_up(self) -> None:
         """Keep the interpreter from complaining about the rest of its buffer when it exits."""
+        self._is_closed = True
         if self._descriptor is None:
             return
         nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)

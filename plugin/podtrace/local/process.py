@@ -19,8 +19,8 @@ from typing import IO
 from podtrace.errors import PodtraceError, StartError, StreamError
 from podtrace.source import CHUNK_BYTES, IDLE_SECONDS
 
+KEPT_BYTES = 65536
 _LAST_LINES = 8
-_LAST_BYTES = 8192
 _EXIT_SECONDS = 5.0
 _CLEANUP_SECONDS = 10.0
 
@@ -32,8 +32,8 @@ class TracerProcess:
         command: the command line of the tracer.
         cleanup: the command line that removes what a dead tracer leaves behind, for tracers that
             start a COMMAND; None where there is nothing to remove.
-        passes_output: the tracer's standard error carries COMMAND's output and goes on to ours;
-            otherwise it is kept for the report of a crash.
+        passes_output: the tracer's standard error, which carries COMMAND's output, is ours too;
+            otherwise its end is kept.
         stdin: a descriptor that COMMAND reads, or None for no input.
     """
 
@@ -52,6 +52,7 @@ class TracerProcess:
         self._stop_asked = False
         self._closed = False
         self._last_output: deque[bytes] = deque()
+        self._last_output_bytes = 0
 
     def __iter__(self) -> Iterator[bytes]:
         """Start the tracer and yield its stream, with empty chunks while it says nothing."""
@@ -108,6 +109,11 @@ class TracerProcess:
             self._last_lines(),
         )
 
+    @property
+    def kept_output(self) -> bytes:
+        """The end of what came on standard error, where that is not passed on."""
+        return b"".join(self._last_output)[-KEPT_BYTES:]
+
     def _start(self) -> subprocess.Popen[bytes] | None:
         if self._is_ending():
             return None
@@ -135,13 +141,14 @@ class TracerProcess:
     def _keep_output(self, stream: IO[bytes]) -> bool:
         """Keep the end of what the tracer wrote to standard error; return whether more can come."""
         chunk = os.read(stream.fileno(), CHUNK_BYTES)
-        self._last_output.append(chunk[-_LAST_BYTES:])
-        while sum(map(len, self._last_output)) > 2 * _LAST_BYTES:
-            self._last_output.popleft()
+        self._last_output.append(chunk)
+        self._last_output_bytes += len(chunk)
+        while self._last_output_bytes - len(self._last_output[0]) >= KEPT_BYTES:
+            self._last_output_bytes -= len(self._last_output.popleft())
         return bool(chunk)
 
     def _last_lines(self) -> list[str]:
-        text = b"".join(self._last_output).decode("utf-8", "replace")
+        text = self.kept_output.decode("utf-8", "replace")
         return [line for line in text.split("\n") if line.strip()][-_LAST_LINES:]
 
     def _finish(self) -> None:

@@ -1,0 +1,88 @@
+"""A recording at the speed of the run that it recorded."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+
+from podtrace.errors import PodtraceError
+from podtrace.source import IDLE_SECONDS, LineSource
+from podtrace.wire import schema
+
+_LONGEST_PAUSE_SECONDS = 5.0
+_HEALTH_MARK = b'"' + schema.HEALTH.encode() + b'"'
+
+
+class PacedSource:
+    """Delivers another source's stream tick by tick, a tick's length apart.
+
+    Gaps, and times that make no sense, are shortened to a few seconds.
+    """
+
+    def __init__(
+        self,
+        source: LineSource,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._source = source
+        self._clock = clock
+        self._sleep = sleep
+        self._stopped = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the stream in chunks that end with a tick."""
+        due = self._clock()
+        before_ns: int | None = None
+        for line in self._lines():
+            yield line
+            end_ns = _tick_end_ns(line)
+            if end_ns is None:
+                continue
+            if before_ns is not None:
+                passed = (end_ns - before_ns) / 1e9
+                due += min(max(passed, 0.0), _LONGEST_PAUSE_SECONDS)
+            before_ns = end_ns
+            while not self._stopped and (left := due - self._clock()) > 0:
+                self._sleep(min(left, IDLE_SECONDS))
+                yield b""
+
+    def stop(self) -> None:
+        """End the replay where it is."""
+        self._stopped = True
+        self._source.stop()
+
+    def close(self) -> None:
+        """Close the source."""
+        self._stopped = True
+        self._source.close()
+
+    def trouble(self) -> PodtraceError | None:
+        """Return what the source says."""
+        return self._source.trouble()
+
+    def _lines(self) -> Iterator[bytes]:
+        rest = b""
+        for chunk in self._source:
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                if self._stopped:
+                    return
+                yield line + b"\n"
+        if rest:
+            yield rest
+
+
+def _tick_end_ns(line: bytes) -> int | None:
+    """Return when the tick ended that a health line closes; None for any other line."""
+    if _HEALTH_MARK not in line or len(line) > schema.MAX_LINE_BYTES:
+        return None
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(fields, dict) or fields.get("kind") != schema.HEALTH:
+        return None
+    time_ns = fields.get("time_ns")
+    return time_ns if isinstance(time_ns, int) else None

@@ -1,0 +1,91 @@
+"""What a run without the live view shows while it lasts: nothing, or its progress."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TextIO
+
+from podtrace.model.notable import Notable
+from podtrace.model.session import Session
+from podtrace.report.escape import printable
+
+_NAME_CELLS = 30
+_ERASE_LINE = "\r\x1b[K"
+
+
+class QuietView:
+    """Shows nothing."""
+
+    def begin(self, session: Session) -> None:
+        """Nothing is shown at the beginning."""
+
+    def update(self, events: Sequence[Notable], session: Session) -> None:
+        """Nothing is shown of a tick."""
+
+    def idle(self, session: Session) -> None:
+        """Nothing is shown in between."""
+
+    def close(self) -> None:
+        """There is nothing to restore."""
+
+
+class ProgressView:
+    """One line on the terminal that says how long the trace still takes.
+
+    Args:
+        terminal: where the line is drawn: standard error.
+        duration_ns: how long the trace takes, or None where nobody knows.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        terminal: TextIO,
+        duration_ns: int | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._terminal = terminal
+        self._duration_ns = duration_ns
+        self._clock = clock
+        self._began: float | None = None
+        self._name = ""
+        self._draw("attaching probes…")
+
+    def begin(self, session: Session) -> None:
+        """Start to count."""
+        targets = (session.hello or {}).get("targets") or []
+        names = [target.get("name") or "" for target in targets]
+        self._name = printable(", ".join(names), _NAME_CELLS)
+        self._began = self._clock()
+        self.idle(session)
+
+    def update(self, events: Sequence[Notable], session: Session) -> None:
+        """Draw the line anew."""
+        self.idle(session)
+
+    def idle(self, session: Session) -> None:
+        """Draw the line anew."""
+        if self._began is None:
+            return
+        passed = self._clock() - self._began
+        if self._duration_ns is None:
+            how_long = f"{passed:.0f}s"
+        else:
+            how_long = f"{max(self._duration_ns / 1e9 - passed, 0):.0f}s left"
+        self._draw(
+            f"tracing {self._name}… {how_long}, {session.ledger.events:,} events, "
+            "Ctrl-C for the report now"
+        )
+
+    def close(self) -> None:
+        """Remove the line."""
+        self._draw("")
+
+    def _draw(self, text: str) -> None:
+        try:
+            self._terminal.write(_ERASE_LINE + text)
+            self._terminal.flush()
+        except OSError:
+            # The terminal is gone; the report may still have a reader.
+            self._draw = lambda text: None  # type: ignore[method-assign]
