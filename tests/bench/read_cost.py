@@ -2,10 +2,10 @@
 
 usage: read_cost.py [ROUNDS]      7 by default; as root, with bpftrace and a C compiler
 
-Each round measures, one after the other in the same two minutes of the machine's mood: no tracer,
-podtrace, bpftrace. bpftrace gets the same work: one cgroup, the same file test, a histogram by
-process. The figure of a run is its median batch; that of a tracer is the median over rounds of
-what it added to the round's own run without a tracer.
+Each round measures, one after the other in the same minute of the machine's mood: no tracer,
+podtrace, bpftrace, no tracer. bpftrace gets the same work: one cgroup, the same file test, a
+histogram by process. The figure of a run is its median batch; that of a tracer is the median over
+rounds of what it added to the round's runs without a tracer.
 """
 
 from __future__ import annotations
@@ -75,8 +75,7 @@ class Bench:
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.reader = compile_c("syscall_rate.c", stage.folder)
-        self.file = Path("/dev/shm") / f"podtrace-bench-{os.getpid()}"
-        self.file.write_bytes(bytes(1 << 20))
+        self.file = stage.memory_file("data", size=1 << 20)
         self.cgroups = {place: stage.cgroup(place) for place in PLACES}
 
     def read_ns(self, place: str) -> float:
@@ -116,12 +115,9 @@ def main() -> None:
     results = []
     with Stage() as stage:
         bench = Bench(stage)
-        try:
-            for number in range(rounds):
-                results.append(bench.round())
-                sys.stderr.write(f"round {number + 1} of {rounds}: {results[-1]}\n")
-        finally:
-            bench.file.unlink()
+        for number in range(rounds):
+            results.append(bench.round())
+            sys.stderr.write(f"round {number + 1} of {rounds}: {results[-1]}\n")
     print(f"1-byte read() of a regular file, {rounds} rounds, nanoseconds added (median)\n")
     print(f"{'':12}{'no tracer':>12}{'podtrace':>12}{'bpftrace':>12}{'ratio':>10}{'goal':>10}")
     for place, limit in zip(PLACES, (TARGET_LIMIT, NEIGHBOUR_LIMIT), strict=True):

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,15 +34,16 @@ def nothing_left() -> Iterator[None]:
     assert {path for path in after - cgroups if "test" not in path.name} == set()
 
 
-def _run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+def _run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    result: subprocess.CompletedProcess[str] = subprocess.run(
         command("--local", "--diagnose", "1s", *arguments),
         capture_output=True,
         text=True,
         timeout=60,
         stdin=subprocess.DEVNULL,
-        **options,  # type: ignore[call-overload]
+        **options,
     )
+    return result
 
 
 def _is_clear_error(

@@ -51,7 +51,7 @@ class Setting:
 
 def _setting(stage: Stage, fault: str, servers: Servers) -> Setting:
     cgroup = stage.cgroup(fault)
-    setting = Setting((cgroup,), stage.folder / f"{fault}.data", servers.port)
+    setting = Setting((cgroup,), stage.memory_file(f"{fault}.data"), servers.port)
     if fault in LINKS:
         link = stage.start("link.py", "--subnet", 100 + len(stage.programs), *LINKS[fault])
         stage.start(

@@ -38,15 +38,15 @@ class Report:
             node = node[key]
         return node
 
-    def entry(self, path: str, **wanted: Any) -> dict[str, Any]:
+    def entry(self, where: str, /, **wanted: Any) -> dict[str, Any]:
         """Return the only entry of a list that has the wanted values."""
         found = [
             entry
-            for entry in self[path]
+            for entry in self[where]
             if all(entry.get(key) == value for key, value in wanted.items())
         ]
         if len(found) != 1:
-            raise AssertionError(f"{len(found)} entries {wanted} in {path}: {self[path]}")
+            raise AssertionError(f"{len(found)} entries {wanted} in {where}: {self[where]}")
         only: dict[str, Any] = found[0]
         return only
 

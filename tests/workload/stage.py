@@ -101,6 +101,7 @@ class Stage:
     def __init__(self) -> None:
         self.programs: list[Program] = []
         self.cgroups: list[Path] = []
+        self.files: list[Path] = []
         self.folder = Path(tempfile.mkdtemp(prefix="podtrace-stage-"))
 
     def __enter__(self) -> Stage:
@@ -122,6 +123,13 @@ class Stage:
         path = parent / name
         path.mkdir()
         self.cgroups.append(path)
+        return path
+
+    def memory_file(self, name: str, size: int = 0) -> Path:
+        """Make a file that no disk is behind."""
+        path = Path("/dev/shm") / f"podtrace-test-{os.getpid()}-{next(_numbers)}-{name}"
+        path.write_bytes(bytes(size))
+        self.files.append(path)
         return path
 
     def start(
@@ -163,6 +171,8 @@ class Stage:
             program.kill()
         for cgroup in reversed(self.cgroups):
             remove_cgroup(cgroup)
+        for path in self.files:
+            path.unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
