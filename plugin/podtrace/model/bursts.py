@@ -1,8 +1,8 @@
 """Bursts: stretches of time far above what is typical for this trace.
 
 Steady noise must not count. Events that arrive independently at a steady rate (Poisson) have a
-standard deviation of the root of their mean, so a burst has to be six of those above the median,
-six of the measured spread too, and three times the median; and small numbers prove nothing.
+standard deviation of the root of their mean, so a burst has to be five of those above the median,
+five of the measured spread too, and three times the median; and small numbers prove nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from podtrace.model.snapshot import Burst, Bursts
 from podtrace.model.timeline import Bucket, EventTimeline
 
 RATIO = 3.0
-DEVIATIONS = 6.0
+DEVIATIONS = 5.0
 LEAST_EVENTS = 20
 LEAST_BUCKETS = 5
 MEASURED_SHARE = 0.5
