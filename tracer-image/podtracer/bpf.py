@@ -75,6 +75,8 @@ class Map:
         self._value_bytes = value_bytes
         self._batch: Optional[_Batch] = None
         self._attr = struct.pack("=IxxxxQQQ", fd, _address(self._key), _address(self._value), 0)
+        # The kernel refuses a delete whose attributes say anything behind the key.
+        self._delete_attr = struct.pack("=IxxxxQ", fd, _address(self._key))
 
     def lookup(self, key: bytes) -> Optional[bytes]:
         """Return the value of a key, None where there is none."""
@@ -97,7 +99,7 @@ class Map:
         """Delete a key; False where it was gone already."""
         self._key.raw = key
         try:
-            command(MAP_DELETE_ELEM, self._attr, "map delete")
+            command(MAP_DELETE_ELEM, self._delete_attr, "map delete")
         except BpfError as error:
             if error.errno == errno.ENOENT:
                 return False
