@@ -5,6 +5,7 @@ escape gate as a whole.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from podtrace.model.clock import rfc3339
 from podtrace.model.notable import Notable
@@ -92,33 +93,32 @@ def _dns_timeout(event: Notable) -> str:
 
 
 def _slow_file(event: Notable) -> str:
-    operation = _short(event.operation, "operation")
     volume = f", {size(event.bytes)}" if event.bytes else ""
-    verb = _OPERATIONS.get(operation, f"{operation} of")
-    return f"slow: {verb} {_short(event.path)} by {_who(event)} took {_took(event)}{volume}"
+    return f"slow: {_action(event)} by {_who(event)} took {_took(event)}{volume}"
 
 
 def _long_block(event: Notable) -> str:
-    reason = _short(event.reason, "other")
-    return f"blocked: {_who(event)} {_BLOCKED_ON.get(reason, 'off the CPU')} for {_took(event)}"
+    doing = _BLOCKED_ON.get(event.reason or "other", "off the CPU")
+    where = f" ({_action(event)})" if event.operation or event.path else ""
+    return f"blocked: {_who(event)} {doing} for {_took(event)}{where}"
 
 
 def _oom_kill(event: Notable) -> str:
-    return f"out of memory: {_who(event)} was killed{_detail(event)}"
+    return f"out of memory: {_named(event)} was killed"
 
 
 def _exec(event: Notable) -> str:
     path = _short(event.path, "")
-    return f"started: {_who(event)}{f' from {path}' if path else ''}{_detail(event)}"
+    return f"started: {_named(event)}{f' from {path}' if path else ''}"
 
 
 def _exit(event: Notable) -> str:
     code = event.exit_code
     if code is None:
-        return f"ended: {_who(event)}"
+        return f"ended: {_named(event)}"
     if code < 0:
-        return f"killed: {_who(event)} by signal {-code}"
-    return f"ended: {_who(event)} with exit code {code}"
+        return f"killed: {_named(event)} by signal {-code}"
+    return f"ended: {_named(event)} with exit code {code}"
 
 
 def _container_restart(event: Notable) -> str:
@@ -136,6 +136,17 @@ def _other(event: Notable) -> str:
 def _who(event: Notable) -> str:
     name = _short(event.process)
     return f"{name} (pid {event.pid})" if event.pid is not None else name
+
+
+def _named(event: Notable) -> str:
+    """Return the process by the name that it had then: an exec or the end of it may change it."""
+    return _who(replace(event, process=event.detail)) if event.detail else _who(event)
+
+
+def _action(event: Notable) -> str:
+    operation = _short(event.operation, "operation")
+    verb = _OPERATIONS.get(operation, f"{operation} of")
+    return f"{verb} {_short(event.path)}"
 
 
 def _short(text: str | None, absent: str = "(unknown)") -> str:

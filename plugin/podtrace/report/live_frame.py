@@ -12,6 +12,7 @@ from podtrace.report.style import Style
 
 RECENT_SECONDS = 10
 KEPT_SENTENCES = 60
+LISTED_ROWS = 8
 
 _KINDS = (
     ("dns", "DNS look-up", "dns"),
@@ -72,7 +73,7 @@ class FrameBuilder:
 
     def frame(self, session: Session) -> Frame:
         """Return what there is to show now."""
-        snapshot = session.snapshot()
+        snapshot = session.snapshot(rows=LISTED_ROWS)
         lately = session.recent(RECENT_SECONDS)
         by_metric = {kind.metric: kind for kind in lately.kinds}
         return Frame(

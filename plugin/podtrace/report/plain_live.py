@@ -38,7 +38,7 @@ class PlainLiveView:
 
     def begin(self, session: Session) -> None:
         """Say what is traced."""
-        snapshot = session.snapshot()
+        snapshot = session.snapshot(rows=0)
         kernel = snapshot.target.kernel or "unknown"
         text = f"tracing {target_name(snapshot.target)} on kernel {kernel}; times are UTC"
         lines = [text]
@@ -62,7 +62,9 @@ class PlainLiveView:
             # Ticks end at whole seconds, except the first and the last.
             if now_ns - self._summed_up_ns >= (SUMMARY_SECONDS - 0.5) * 1e9:
                 self._summed_up_ns = now_ns
-                lines.append(summary_line(session.snapshot(), session.recent(SUMMARY_SECONDS)))
+                lines.append(
+                    summary_line(session.snapshot(rows=0), session.recent(SUMMARY_SECONDS))
+                )
         self._say(lines)
 
     def idle(self, session: Session) -> None:

@@ -7,6 +7,7 @@ than a line is broken, because a line may never grow beyond the width.
 import re
 from collections.abc import Iterable, Sequence
 
+from podtrace.model.session import MAX_ROWS
 from podtrace.report.escape import cell_width
 from podtrace.report.style import Style
 from podtrace.report.table import INDENT
@@ -69,9 +70,13 @@ def plural(number: int, one: str, many: str | None = None) -> str:
 
 
 def more(shown: int, every: Sequence[object], style: Style) -> list[str]:
-    """Return the line that says how many rows a top list leaves out."""
+    """Return the line that says how many rows a top list leaves out.
+
+    The model's lists have an end of their own: of a list that reaches it nobody knows the rest.
+    """
     hidden = len(every) - shown
-    return [f"{INDENT}{style.ellipsis} and {hidden:,} more"] if hidden > 0 else []
+    least = "at least " if len(every) >= MAX_ROWS else ""
+    return [f"{INDENT}{style.ellipsis} and {least}{hidden:,} more"] if hidden > 0 else []
 
 
 def _words(text: str, width: int) -> Iterable[str]:

@@ -58,6 +58,12 @@ from unit.report import examples
             {"reason": "disk", "duration_seconds": 1.2},
             "blocked: nginx (pid 12) waiting for a disk for 1.20 s",
         ),
+        (
+            "long_block",
+            {"reason": "disk", "duration_seconds": 1.2, "operation": "fsync", "path": "/data/wal"},
+            "blocked: nginx (pid 12) waiting for a disk for 1.20 s (fsync of /data/wal)",
+        ),
+        ("exec", {"detail": "sh"}, "started: sh (pid 12)"),
         ("oom_kill", {}, "out of memory: nginx (pid 12) was killed"),
         ("exit", {"exit_code": -11}, "killed: nginx (pid 12) by signal 11"),
         ("exit", {"exit_code": 3}, "ended: nginx (pid 12) with exit code 3"),

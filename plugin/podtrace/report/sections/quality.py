@@ -14,6 +14,8 @@ _PLACES = {
     "series_full": "table of series was full",
     "threads_full": "table of threads was full",
     "sockets_full": "table of sockets was full",
+    "processes_full": "table of processes was full",
+    "files_full": "table of files was full",
     "dns_full": "table of DNS queries was full",
     "labels_full": "table of names was full",
     "recursion_missed": "a probe was already running on the CPU",
