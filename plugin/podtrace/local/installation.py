@@ -115,11 +115,11 @@ def tracer_command(
     """Return the command line that starts the tracer for a scope."""
     line = [*_boot(python, folder), "--parent", str(os.getpid())]
     if scope.cgroup is not None:
-        line += ["--cgroup", scope.cgroup]
+        line.append(f"--cgroup={scope.cgroup}")
     elif scope.pid is not None:
-        line += ["--pid", str(scope.pid)]
+        line.append(f"--pid={scope.pid}")
     elif scope.container is not None:
-        line += ["--container", scope.container]
+        line.append(f"--container={scope.container}")
     else:
         line.append("--command")
         if caller is not None:

@@ -117,9 +117,13 @@ def tracer_arguments(scope: Scope, settings: TracerSettings | None = None) -> li
 
 
 def test_each_scope_has_its_option() -> None:
-    assert tracer_arguments(Scope(cgroup="/c")) == ["--cgroup", "/c"]
-    assert tracer_arguments(Scope(pid=7)) == ["--pid", "7"]
-    assert tracer_arguments(Scope(container="abc")) == ["--container", "abc"]
+    assert tracer_arguments(Scope(cgroup="/c")) == ["--cgroup=/c"]
+    assert tracer_arguments(Scope(pid=7)) == ["--pid=7"]
+    assert tracer_arguments(Scope(container="abc")) == ["--container=abc"]
+
+
+def test_target_that_looks_like_an_option_is_a_target() -> None:
+    assert tracer_arguments(Scope(cgroup="--cleanup")) == ["--cgroup=--cleanup"]
 
 
 def test_command_runs_as_the_caller_and_comes_last() -> None:
@@ -130,7 +134,7 @@ def test_command_runs_as_the_caller_and_comes_last() -> None:
 
 def test_thresholds_of_the_kernel_side_are_passed_on() -> None:
     settings = TracerSettings(rtt_spike_ns=1, slow_file_ns=2, long_block_ns=3)
-    assert tracer_arguments(Scope(pid=7), settings)[2:] == (
+    assert tracer_arguments(Scope(pid=7), settings)[1:] == (
         ["--rtt-spike", "1", "--slow-file", "2", "--long-block", "3"]
     )
 
@@ -148,7 +152,7 @@ def test_tracer_is_run_from_its_folder_only(tmp_path: Path) -> None:
     line = tracer_command(sys.executable, folder, Scope(pid=7), TracerSettings())
     environment = {**os.environ, "PYTHONPATH": str(other)}
     done = subprocess.run(line, env=environment, cwd=other, capture_output=True, text=True)
-    expected = f"{folder}/podtracer/__init__.py ['--parent', '{os.getpid()}', '--pid', '7'] {other}"
+    expected = f"{folder}/podtracer/__init__.py ['--parent', '{os.getpid()}', '--pid=7'] {other}"
     assert done.stdout.strip() == expected, done.stderr
 
 
