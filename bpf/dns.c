@@ -112,6 +112,7 @@ ALWAYS_INLINE u64 name_label(struct __sk_buff *skb, struct dns_packet *packet) {
 
     if (packet->length <= offset)
         return OVERFLOW_LABEL;
+#pragma nounroll
     for (int i = 0; i < 64; i++) {
         u8 length;
 
@@ -188,7 +189,7 @@ int on_packet_out(struct __sk_buff *skb) {
     struct task_struct *task = (struct task_struct *)bpf_get_current_task();
     u32 tid = 0;
 
-    bpf_probe_read_kernel(&tid, sizeof(tid), &task->pid);
+    read_kernel(&tid, sizeof(tid), &task->pid);
     struct thread *thread = threads.lookup(&tid);
     struct dns_value query = {.start_ns = bpf_ktime_get_ns(), .server = packet.server};
 

@@ -21,6 +21,11 @@
         (type)_value;                                                                              \
     })
 
+// Helpers under names of our own: BCC looks up its names for them among all kernel symbols, again
+// and again, which takes longer than the compilation.
+static long (*read_kernel)(void *, u32, const void *) = (void *)113;      // bpf_probe_read_kernel
+static long (*read_kernel_str)(void *, u32, const void *) = (void *)115;  // bpf_probe_read_kernel_str
+static long (*read_user)(void *, u32, const void *) = (void *)112;        // bpf_probe_read_user
 static struct task_struct *(*current_task)(void) = (void *)158;  // bpf_get_current_task_btf
 static struct pt_regs *(*task_registers)(struct task_struct *) = (void *)175;  // bpf_task_pt_regs
 
@@ -34,7 +39,7 @@ static void *(*rdonly_cast)(void *object, u32 btf_id) = (void *)CAST_MARK;
 #define LOAD(typed, field)                                                                         \
     ({                                                                                             \
         typeof((typed)->field) _loaded;                                                            \
-        bpf_probe_read_kernel(&_loaded, sizeof(_loaded), &(typed)->field);                         \
+        read_kernel(&_loaded, sizeof(_loaded), &(typed)->field);                         \
         _loaded;                                                                                   \
     })
 #endif

@@ -200,7 +200,7 @@ int on_sched_process_exec(u64 *ctx) {
     struct process_value *known = processes.lookup(&process);
 
     if (known)
-        bpf_probe_read_kernel_str(known->name, sizeof(known->name), task->comm);
+        read_kernel_str(known->name, sizeof(known->name), task->comm);
     tally(thread->target, process, 0, METRIC_EXEC, 0);
     struct event event = {
         .time_ns = now, .process = process, .type = EVENT_EXEC, .target = thread->target};

@@ -19,13 +19,13 @@ ALWAYS_INLINE u64 ancestor_id(struct cgroup *cgroup, int level) {
 #if HAVE_cgroup__ancestors
     struct cgroup *ancestor = 0;
 
-    bpf_probe_read_kernel(&ancestor, sizeof(ancestor), (void *)cgroup->ancestors + 8 * level);
+    read_kernel(&ancestor, sizeof(ancestor), (void *)cgroup->ancestors + 8 * level);
     if (!ancestor)
         return 0;
     struct kernfs_node *node = LOAD(TYPED(ancestor, cgroup), kn);
     id = LOAD(TYPED(node, kernfs_node), id);
 #elif HAVE_cgroup__ancestor_ids
-    bpf_probe_read_kernel(&id, sizeof(id), (void *)cgroup->ancestor_ids + 8 * level);
+    read_kernel(&id, sizeof(id), (void *)cgroup->ancestor_ids + 8 * level);
 #endif
     return id;
 }
@@ -96,7 +96,7 @@ ALWAYS_INLINE u32 pid_in_namespace(struct task_struct *leader) {
     u32 level = LOAD(pid, level);
     u32 number = 0;
 
-    bpf_probe_read_kernel(&number, sizeof(number),
+    read_kernel(&number, sizeof(number),
                           (void *)pid->numbers + level * sizeof(struct upid));
     return number;
 }
@@ -115,7 +115,7 @@ ALWAYS_INLINE void enter_process(struct task_struct *task, u32 target, u64 start
     value.parent = LOAD(parent, tgid);
     value.pid = pid_in_namespace(leader);
     value.container_cgroup = cgroup_id(TYPED(task_cgroup(task), cgroup));
-    bpf_probe_read_kernel_str(value.name, sizeof(value.name), leader->comm);
+    read_kernel_str(value.name, sizeof(value.name), leader->comm);
     if (processes.update(&process, &value))
         count_lost(LOST_PROCESSES_FULL);
 }

@@ -27,7 +27,7 @@ ALWAYS_INLINE struct file *file_of(s32 descriptor) {
     // A pointer to the slot seen as a structure whose first member is a pointer.
     file = (struct file *)TYPED((void *)table->fd + 8 * (u64)descriptor, callback_head)->next;
 #else
-    bpf_probe_read_kernel(&file, sizeof(file), (void *)table->fd + 8 * (u64)descriptor);
+    read_kernel(&file, sizeof(file), (void *)table->fd + 8 * (u64)descriptor);
 #endif
     return file;
 }

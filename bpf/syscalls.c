@@ -60,15 +60,15 @@ ALWAYS_INLINE void note_peer(struct thread *thread, void *address) {
     thread->connect_failed = 0;
     thread->peer_family = 0;
     __builtin_memset(thread->peer_address, 0, sizeof(thread->peer_address));
-    if (bpf_probe_read_user(head, sizeof(head), address))
+    if (read_user(head, sizeof(head), address))
         return;
     thread->peer_port = bpf_ntohs(head[1]);
     if (head[0] == INTERNET) {
         thread->peer_family = 4;
-        bpf_probe_read_user(thread->peer_address, 4, address + 4);
+        read_user(thread->peer_address, 4, address + 4);
     } else if (head[0] == INTERNET6) {
         thread->peer_family = 6;
-        bpf_probe_read_user(thread->peer_address, 16, address + 8);
+        read_user(thread->peer_address, 16, address + 8);
     }
 }
 
@@ -107,9 +107,12 @@ ALWAYS_INLINE void read_path(struct file_value *value, struct file *pointer) {
     struct fs_struct *fs = TYPED(current_task()->fs, fs_struct);
     struct dentry *root = LOAD(fs, root.dentry);
     struct vfsmount *root_mount = LOAD(fs, root.mnt);
-    u32 used = 0;
 
+    // What is used is kept in the value, where the verifier does not follow it: each turn of the
+    // loop then looks the same to it.
+    value->path_bytes = 0;
     value->path_complete = 0;
+#pragma nounroll
     for (int i = 0; i < PATH_NAMES; i++) {
         if (dentry == root && mount == root_mount) {
             value->path_complete = 1;
@@ -130,18 +133,18 @@ ALWAYS_INLINE void read_path(struct file_value *value, struct file *pointer) {
             mount = (void *)above + __builtin_offsetof(struct mount, mnt);
             continue;
         }
-        if (used > PATH_BYTES - 2)
+        u32 used = value->path_bytes;
+
+        if (used >= PATH_BYTES)
             break;
         const void *name = LOAD(typed, d_name.name);
-        long length = bpf_probe_read_kernel_str(value->path + (used & (PATH_BYTES - 1)),
-                                                NAME_BYTES, name);
+        long length = read_kernel_str(value->path + used, NAME_BYTES, name);
 
-        if (length <= 0 || length > NAME_BYTES)
+        if (length <= 0)
             break;
-        used += length;
+        value->path_bytes = used + length;
         dentry = parent;
     }
-    value->path_bytes = used;
 }
 
 ALWAYS_INLINE struct file_value *file_entry(struct thread *thread) {
