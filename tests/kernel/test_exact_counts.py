@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
@@ -50,10 +49,15 @@ def run_beside_neighbour(stage: Stage, folder: Path, by_pid: bool) -> tuple[Exac
 
 
 @pytest.fixture(scope="module")
-def by_cgroup(
-    module_stage: Stage, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[ExactRun, Path]]:
-    yield run_beside_neighbour(module_stage, tmp_path_factory.mktemp("cgroup"), by_pid=False)
+def by_cgroup(tmp_path_factory: pytest.TempPathFactory) -> tuple[ExactRun, Path]:
+    with Stage() as stage:
+        return run_beside_neighbour(stage, tmp_path_factory.mktemp("cgroup"), by_pid=False)
+
+
+@pytest.fixture(scope="module")
+def by_pid(tmp_path_factory: pytest.TempPathFactory) -> ExactRun:
+    with Stage() as stage:
+        return run_beside_neighbour(stage, tmp_path_factory.mktemp("pid"), by_pid=True)[0]
 
 
 class TestCgroup(ExactChecks):
@@ -80,10 +84,9 @@ class TestCgroup(ExactChecks):
 
 
 class TestProcess(ExactChecks):
-    @pytest.fixture(scope="class")
-    def run(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExactRun]:
-        with Stage() as stage:
-            yield run_beside_neighbour(stage, tmp_path_factory.mktemp("pid"), by_pid=True)[0]
+    @pytest.fixture
+    def run(self, by_pid: ExactRun) -> ExactRun:
+        return by_pid
 
     def test_only_the_target_appears(self, run: ExactRun) -> None:
         assert [entry["host_pid"] for entry in run.report["cpu_usage"]] == [run.truth["pid"]]

@@ -6,7 +6,6 @@ import contextlib
 import json
 import re
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,24 +20,29 @@ START_UP_OPERATIONS = 200
 """Opens, or reads, that an interpreter makes while it starts; -S and -E keep them few."""
 
 
+@pytest.fixture(scope="module")
+def by_command(tmp_path_factory: pytest.TempPathFactory) -> ExactRun:
+    with Stage() as stage:
+        servers = start_servers(stage)
+        data = stage.folder / "exact.data"
+        data.write_bytes(bytes(1 << 20))
+        argv = [
+            *(SYSTEM_PYTHON, "-ES", HERE / "exact.py", *servers.exact_arguments(data)),
+            *("--no-gate", "--stay", 6),
+        ]
+        with Trace(tmp_path_factory.mktemp("command"), "--", *argv) as trace:
+            report = trace.report(90)
+            truth = json.loads(re.findall(r'\{"state": "truth".*\}', trace.stderr())[0])
+        delay_ns = servers.dns.truth()["delay_p50_ns"]
+        return ExactRun(report, truth, delay_ns / 1e9, data, START_UP_OPERATIONS)
+
+
 class TestCommand(ExactChecks):
     """`-- COMMAND`: the interpreter's start is inside the window too."""
 
-    @pytest.fixture(scope="class")
-    def run(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExactRun]:
-        with Stage() as stage:
-            servers = start_servers(stage)
-            data = stage.folder / "exact.data"
-            data.write_bytes(bytes(1 << 20))
-            argv = [
-                *(SYSTEM_PYTHON, "-ES", HERE / "exact.py", *servers.exact_arguments(data)),
-                *("--no-gate", "--stay", 6),
-            ]
-            with Trace(tmp_path_factory.mktemp("command"), "--", *argv) as trace:
-                report = trace.report(90)
-                truth = json.loads(re.findall(r'\{"state": "truth".*\}', trace.stderr())[0])
-            delay_ns = servers.dns.truth()["delay_p50_ns"]
-            yield ExactRun(report, truth, delay_ns / 1e9, data, START_UP_OPERATIONS)
+    @pytest.fixture
+    def run(self, by_command: ExactRun) -> ExactRun:
+        return by_command
 
     def test_sleep_is_blocked_time_with_its_reason(self, run: ExactRun) -> None:
         slept = (run.truth["sleep_ns"] + run.truth["stay_ns"]) / 1e9
@@ -63,10 +67,11 @@ def test_command_gets_its_arguments_and_standard_input_as_they_are(tmp_path: Pat
 
 
 def test_command_leaves_no_cgroup(tmp_path: Path) -> None:
-    before = set(cgroup_mount().iterdir())
     with Trace(tmp_path, "--", "/bin/sleep", "0.2") as trace:
+        [target] = trace.hello["targets"]
         trace.report(40)
-    assert set(cgroup_mount().iterdir()) <= before
+    assert target["cgroup"].startswith(str(cgroup_mount()))
+    assert not Path(target["cgroup"]).exists()
 
 
 def test_interrupt_stops_the_command_and_reports(tmp_path: Path) -> None:
