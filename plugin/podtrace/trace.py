@@ -27,9 +27,9 @@ from podtrace.pace import PacedSource
 from podtrace.recording import RecordingReader, RecordingWriter
 from podtrace.run import Outcome, Run, View
 from podtrace.source import LineSource
-from podtrace.version import VERSION
 from podtrace.views import ProgressView, QuietView
 from podtrace.wire import schema
+from podtrace.wire.version import VERSION
 
 Tell = Callable[[PodtraceError], None]
 """Shows the user an error that the report survives."""

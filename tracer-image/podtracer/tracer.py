@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from podtrace.wire.schema import SCHEMA
+from podtrace.wire.version import VERSION
 from podtracer import bpf, cgroups, loader, records
 from podtracer.command import Command, remove_leftovers
 from podtracer.cost import OwnCost, RunTime
@@ -34,7 +35,6 @@ from podtracer.tables import (
 from podtracer.target import Scope, alive, cgroup_scope, container_scope, process_scope
 from podtracer.throttle import Throttling
 from podtracer.tick import Tables
-from podtracer.version import VERSION
 
 _SECOND_NS = 1_000_000_000
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
