@@ -50,6 +50,13 @@ demo: deps-demo $(COMPLETE) ## trace a small workload for ten seconds and print 
 test: $(if $(ROOT),deps-test) $(COMPLETE) ## run the tests; those that trace for real only as root
 	$(BIN)/pytest -m 'not bench and not e2e and not kernels' $(PYTEST_ARGS)
 
+.PHONY: bench
+bench: $(COMPLETE) ## measure what tracing costs, beside bpftrace (as root; minutes)
+	@scripts/install-dependencies.sh bcc compiler network bpftrace
+	$(BIN)/python tests/bench/startup.py
+	$(BIN)/python tests/bench/idle_cost.py
+	$(BIN)/python tests/bench/read_cost.py
+
 .PHONY: lint
 lint: $(COMPLETE) ## check style, types and layers
 	$(BIN)/ruff check .
