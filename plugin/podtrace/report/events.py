@@ -22,7 +22,7 @@ _CONNECT_ERRORS = {
     "EHOSTUNREACH": "host unreachable",
     "ENETUNREACH": "network unreachable",
     "ECONNRESET": "reset",
-    "ECONNABORTED": "given up",
+    "GIVEN_UP": "given up",
 }
 _BLOCKED_ON = {
     "disk": "waiting for a disk",

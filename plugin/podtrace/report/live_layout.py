@@ -46,7 +46,7 @@ def _header(frame: Frame, elapsed_seconds: float, style: Style) -> list[str]:
     if quality.lost_ratio:
         lost += f" ({percent(quality.lost_ratio)})"
     cpu = quality.tracer_cpu_percent
-    own = f"own cost {percent(cpu / 100)} CPU" if cpu is not None else "own cost unknown"
+    own = f"cost {percent(cpu / 100)} CPU" if cpu is not None else "cost unknown"
     if quality.tracer_memory_bytes is not None:
         own += f", {size(quality.tracer_memory_bytes)}"
     figures = [

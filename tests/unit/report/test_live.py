@@ -113,7 +113,7 @@ def test_hostile_input_stays_inside_the_frame(text: str, scale: int, size: tuple
 def test_smallest_frame_has_header_kinds_and_events() -> None:
     lines = frame_lines(busy_frame(), 12.0, Style(width=60), 15)
     assert lines[0] == "cgroup shop"
-    assert lines[1].startswith("0:12   812/s events   lost 0   own cost 0.6 % CPU, 18.5 MiB")
+    assert lines[1].startswith("0:12   812/s events   lost 0   cost 0.6 % CPU, 18.5 MiB")
     assert any(
         line.startswith("  TCP connect     2.30/s  31.1 ms   148 ms   187 ms") for line in lines
     )
