@@ -204,7 +204,6 @@ class RecordingReader:
 
     def close(self) -> None:
         """Close the file."""
-        self._stopped = True
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -216,7 +215,7 @@ class RecordingReader:
         how = "its compressed data breaks off" if self._cut else "its last line is missing"
         return StreamError(
             f"the recording {self._path} is cut: {how}",
-            "the report covers what the file holds; record again for a complete one",
+            "what the file holds is all there is; record again for a complete report",
         )
 
     def _read(self) -> bytes:

@@ -174,7 +174,7 @@ class Run:
             self._errors.append(
                 StreamError(
                     "the tracer did not stop at its deadline, and was ended",
-                    "the report covers what arrived until then",
+                    "what arrived until then is all there is",
                 )
             )
             return True
@@ -191,7 +191,7 @@ class Run:
             if trouble is None and not self._stopping:
                 trouble = StreamError(
                     "the stream ended without its last line",
-                    "the report covers what arrived until then; run the same command again",
+                    "run the same command again; what arrived until then is all there is",
                 )
             self._errors += [trouble] if trouble is not None else []
         if self._recorder is not None and self._recorder.failure is not None:

@@ -105,7 +105,7 @@ class TracerProcess:
         how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
         return StreamError(
             f"the tracer (PID {process.pid}) {how} before the trace was complete",
-            "the report covers what arrived until then; run the same command again",
+            "run the same command again; what arrived until then is all there is",
             self._last_lines(),
         )
 

@@ -99,7 +99,7 @@ def test_killed_tracer_is_named_with_its_signal(
     trouble = source.trouble()
     assert isinstance(trouble, StreamError)
     assert f"(PID {tracer_pid(tmp_path)}) was killed by SIGKILL" in trouble.message
-    assert "until then" in (trouble.hint or "")
+    assert "run the same command again" in (trouble.hint or "")
 
 
 def test_crashed_tracer_gives_its_last_words(
