@@ -157,8 +157,9 @@ class Session:
         )
 
     def _missing_ticks(self) -> int:
+        """Return ticks that did not arrive whole; one that the stream's end cut off is none."""
         last = max(self._highest_tick, (self.end or {}).get("tick") or 0)
-        return max(self._ticks.incomplete, last - self.ledger.ticks)
+        return max(last - self.ledger.ticks, 0)
 
     def _lost_ratio(self) -> float:
         lost = self.ledger.lost.total()
