@@ -5,9 +5,9 @@
 // can still run. podtracer/records.py mirrors the layouts below.
 //
 // podtracer sets from the outside: SERIES_ENTRIES, THREAD_ENTRIES, SOCKET_ENTRIES,
-// PROCESS_ENTRIES, LABEL_ENTRIES, FILE_ENTRIES, DNS_ENTRIES, TARGET_ENTRIES, RING_PAGES, SCOPE_PIDS (0: cgroups),
-// SCOPE_LEVEL_0..3 (depth of the target cgroups, -1: unused), LABEL_SEED, RTT_SPIKE_NS,
-// SLOW_FILE_NS, LONG_BLOCK_NS, HAVE_CAST and BTF_ID_* (type ids for bpf_rdonly_cast).
+// PROCESS_ENTRIES, LABEL_ENTRIES, FILE_ENTRIES, DNS_ENTRIES, TARGET_ENTRIES, RING_PAGES, SCOPE_PIDS
+// (0: cgroups), SCOPE_LEVEL_0..3 (depth of the target cgroups, -1: unused), LABEL_SEED,
+// RTT_SPIKE_NS, SLOW_FILE_NS, LONG_BLOCK_NS, HAVE_CAST and BTF_ID_* (type ids for bpf_rdonly_cast).
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
@@ -17,16 +17,17 @@
 #define ARG(ctx, n, type)                                                                          \
     ({                                                                                             \
         u64 _value;                                                                                \
-        asm volatile("%0 = *(u64 *)(%1 + %2)" : "=r"(_value) : "r"(ctx), "i"((n) * 8));            \
-        (type)_value;                                                                              \
+        asm volatile("%0 = *(u64 *)(%1 + %2)" : "=r"(_value) : "r"(ctx), "i"((n)*8));              \
+        (type) _value;                                                                             \
     })
 
 // Helpers under names of our own: BCC looks up its names for them among all kernel symbols, again
 // and again, which takes longer than the compilation.
-static long (*read_kernel)(void *, u32, const void *) = (void *)113;      // bpf_probe_read_kernel
-static long (*read_kernel_str)(void *, u32, const void *) = (void *)115;  // bpf_probe_read_kernel_str
-static long (*read_user)(void *, u32, const void *) = (void *)112;        // bpf_probe_read_user
-static struct task_struct *(*current_task)(void) = (void *)158;  // bpf_get_current_task_btf
+static long (*read_kernel)(void *, u32, const void *) = (void *)113;  // bpf_probe_read_kernel
+static long (*read_kernel_str)(void *, u32,
+                               const void *) = (void *)115;         // bpf_probe_read_kernel_str
+static long (*read_user)(void *, u32, const void *) = (void *)112;  // bpf_probe_read_user
+static struct task_struct *(*current_task)(void) = (void *)158;     // bpf_get_current_task_btf
 static struct pt_regs *(*task_registers)(struct task_struct *) = (void *)175;  // bpf_task_pt_regs
 
 #if HAVE_CAST
@@ -39,7 +40,7 @@ static void *(*rdonly_cast)(void *object, u32 btf_id) = (void *)CAST_MARK;
 #define LOAD(typed, field)                                                                         \
     ({                                                                                             \
         typeof((typed)->field) _loaded;                                                            \
-        read_kernel(&_loaded, sizeof(_loaded), &(typed)->field);                         \
+        read_kernel(&_loaded, sizeof(_loaded), &(typed)->field);                                   \
         _loaded;                                                                                   \
     })
 #endif
@@ -217,7 +218,7 @@ struct thread {
     struct file_key file;
     u32 process;
     u8 target;
-    u8 call;        // enum syscall_kind, CALL_NONE: none in flight
+    u8 call;  // enum syscall_kind, CALL_NONE: none in flight
     u8 file_kind;
     u8 reason;
     u8 connect_begun;

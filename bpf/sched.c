@@ -48,8 +48,8 @@ ALWAYS_INLINE u8 block_reason(struct task_struct *task, struct thread *thread, u
     return kind ? reason_of_call(*kind) : REASON_OTHER;
 }
 
-ALWAYS_INLINE void leave_cpu(struct task_struct *task, struct thread *thread, u64 now, bool preempted,
-                             u32 state) {
+ALWAYS_INLINE void leave_cpu(struct task_struct *task, struct thread *thread, u64 now,
+                             bool preempted, u32 state) {
     if (thread->on_cpu_ns)
         tally(thread->target, thread->process, 0, METRIC_CPU, now - thread->on_cpu_ns);
     thread->on_cpu_ns = 0;

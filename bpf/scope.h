@@ -96,8 +96,7 @@ ALWAYS_INLINE u32 pid_in_namespace(struct task_struct *leader) {
     u32 level = LOAD(pid, level);
     u32 number = 0;
 
-    read_kernel(&number, sizeof(number),
-                          (void *)pid->numbers + level * sizeof(struct upid));
+    read_kernel(&number, sizeof(number), (void *)pid->numbers + level * sizeof(struct upid));
     return number;
 }
 

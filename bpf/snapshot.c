@@ -2,6 +2,8 @@
 //
 // BPF iterators, run once after the probes are attached; what a probe entered meanwhile stays.
 
+#define FIRST_EPHEMERAL_PORT 32768
+
 struct iterator_meta;
 struct bpf_iter__task {
     struct iterator_meta *meta;
@@ -64,8 +66,14 @@ int on_iter_task_file(u64 *ctx) {
         return 0;
     u8 state = LOAD(TYPED(sk, sock), __sk_common.skc_state);
 
-    if (state == STATE_ESTABLISHED)
-        enter_socket(sk, socket_label(sk), LOAD(TYPED(task, task_struct), tgid), target, 0);
+    if (state != STATE_ESTABLISHED)
+        return 0;
+    // Which side connected is not kept: a port that clients are given tells them.
+    u16 local = LOAD(TYPED(sk, sock), __sk_common.skc_num);
+    u16 remote = bpf_ntohs(LOAD(TYPED(sk, sock), __sk_common.skc_dport));
+    bool accepted = remote >= FIRST_EPHEMERAL_PORT && local < FIRST_EPHEMERAL_PORT;
+
+    enter_socket(sk, socket_label(sk, accepted), LOAD(TYPED(task, task_struct), tgid), target, 0);
     return 0;
 }
 

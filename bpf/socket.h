@@ -66,11 +66,13 @@ ALWAYS_INLINE u32 socket_target(struct sock *sk) {
 #endif
 }
 
-ALWAYS_INLINE u64 socket_label(struct sock *pointer) {
+// The peer of a connection. One that came in is known by its address alone: its port is the peer's
+// own choice, another with each connection.
+ALWAYS_INLINE u64 socket_label(struct sock *pointer, bool accepted) {
     struct sock *sk = TYPED(pointer, sock);
     u8 address[16] = {};
     u8 family = 4;
-    u16 port = bpf_ntohs(LOAD(sk, __sk_common.skc_dport));
+    u16 port = accepted ? 0 : bpf_ntohs(LOAD(sk, __sk_common.skc_dport));
     u32 v4 = LOAD(sk, __sk_common.skc_daddr);
 
 #if HAVE_sock_common__skc_v6_daddr
@@ -92,8 +94,8 @@ ALWAYS_INLINE u64 socket_label(struct sock *pointer) {
     return peer_label(family, address, port);
 }
 
-// Enter a socket that is connected already: an accepted one, or, with since_ns 0, one older than the
-// trace.
+// Enter a socket that is connected already: an accepted one, or, with since_ns 0, one older than
+// the trace.
 ALWAYS_INLINE void enter_socket(struct sock *sk, u64 label, u32 process, u8 target, u64 since_ns) {
     struct socket_value value = {.process = process,
                                  .target = target,

@@ -242,8 +242,7 @@ ALWAYS_INLINE void finish_connect(struct thread *thread, struct outcome *outcome
         return;
     if (thread->connect_begun && !thread->connect_failed)
         return;
-    outcome->count.label =
-        peer_label(thread->peer_family, thread->peer_address, thread->peer_port);
+    outcome->count.label = peer_label(thread->peer_family, thread->peer_address, thread->peer_port);
     outcome->count.metric = METRIC_CONNECT | ASPECT_ERROR;
     outcome->count.slot = -result;
     outcome->code = -result;
@@ -263,7 +262,7 @@ ALWAYS_INLINE void finish_accept(struct thread *thread, struct outcome *outcome,
     if (socket)
         socket->process = thread->process;
     else if (sk)
-        enter_socket((struct sock *)sk, socket_label((struct sock *)sk), thread->process,
+        enter_socket((struct sock *)sk, socket_label((struct sock *)sk, true), thread->process,
                      thread->target, bpf_ktime_get_ns());
 #endif
 }

@@ -89,7 +89,7 @@ ALWAYS_INLINE struct socket_value *new_socket(struct sock *sk, bool connecting, 
         value.established_ns = now;
         value.rack_mstamp = LOAD(TYPED(sk, tcp_sock), rack.mstamp);
     }
-    value.label = socket_label(sk);
+    value.label = socket_label(sk, !connecting);
     if (sockets.update(&key, &value))
         count_lost(LOST_SOCKETS_FULL);
     return sockets.lookup(&key);

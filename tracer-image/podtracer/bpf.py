@@ -1,6 +1,6 @@
-"""The bpf(2) system call: maps, programs, links, iterators and the ring buffer.
+"""The bpf(2) system call: maps, programs, links and iterators.
 
-It is spoken directly, so that the tracer that stays after start-up needs neither BCC nor LLVM in its
+It is spoken directly, so that the tracer that stays after start-up needs neither BCC nor LLVM in
 memory. Numbers are from the kernel's include/uapi/linux/bpf.h and never change.
 """
 
@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import mmap
 import os
 import platform
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 _SYSCALL = {"x86_64": 321, "aarch64": 280}
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -73,12 +72,12 @@ class Map:
         self._value = ctypes.create_string_buffer(value_bytes)
         self._key_bytes = key_bytes
         self._value_bytes = value_bytes
-        self._batch: Optional[_Batch] = None
+        self._batch: _Batch | None = None
         self._attr = struct.pack("=IxxxxQQQ", fd, _address(self._key), _address(self._value), 0)
         # The kernel refuses a delete whose attributes say anything behind the key.
         self._delete_attr = struct.pack("=IxxxxQ", fd, _address(self._key))
 
-    def lookup(self, key: bytes) -> Optional[bytes]:
+    def lookup(self, key: bytes) -> bytes | None:
         """Return the value of a key, None where there is none."""
         self._key.raw = key
         try:
@@ -178,7 +177,7 @@ def load_program(
     instructions = ctypes.create_string_buffer(patched, len(patched))
     license_name = ctypes.create_string_buffer(b"GPL")
 
-    def attempt(log: Optional[ctypes.Array[ctypes.c_char]]) -> tuple[int, int]:
+    def attempt(log: ctypes.Array[ctypes.c_char] | None) -> tuple[int, int]:
         attr = struct.pack(
             "=IIQQIIQII16sIIIIQIIQII",
             prog_type,
@@ -214,7 +213,7 @@ def load_program(
 def _call_kernel_functions(code: bytes, functions: dict[int, int]) -> bytes:
     patched = bytearray(code)
     for start in range(0, len(patched), INSTRUCTION_BYTES):
-        opcode, registers, offset, immediate = struct.unpack_from("=BBhi", patched, start)
+        opcode, registers, _offset, immediate = struct.unpack_from("=BBhi", patched, start)
         if opcode == _CALL and registers >> 4 == 0 and immediate in functions:
             struct.pack_into(
                 "=BBhi", patched, start, opcode, PSEUDO_KFUNC_CALL << 4, 0, functions[immediate]
@@ -276,43 +275,3 @@ def map_bytes(map_fd: int) -> int:
             if line.startswith("memlock:"):
                 return int(line.split()[1])
     return 0
-
-
-class RingBuffer:
-    """Consumer side of a BPF ring buffer.
-
-    Source: kernel Documentation/bpf/ringbuf.rst: one writable page with the consumer's position,
-    one read-only page with the producer's, then the data, mapped twice so that records never wrap.
-    """
-
-    _BUSY, _DISCARD = 1 << 31, 1 << 30
-    _HEADER_BYTES = 8
-
-    def __init__(self, fd: int, data_bytes: int) -> None:
-        page = mmap.PAGESIZE
-        self._mask = data_bytes - 1
-        self._consumer = mmap.mmap(fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
-        self._producer = mmap.mmap(
-            fd, page + 2 * data_bytes, mmap.MAP_SHARED, mmap.PROT_READ, offset=page
-        )
-        self._data_start = page
-
-    def records(self) -> Iterator[bytes]:
-        """Yield what has been written and free its room."""
-        (position,) = struct.unpack_from("=Q", self._consumer, 0)
-        while position < struct.unpack_from("=Q", self._producer, 0)[0]:
-            start = self._data_start + (position & self._mask)
-            (header,) = struct.unpack_from("=I", self._producer, start)
-            if header & self._BUSY:
-                return
-            length = header & ~(self._BUSY | self._DISCARD)
-            if not header & self._DISCARD:
-                start += self._HEADER_BYTES
-                yield self._producer[start : start + length]
-            position += (length + self._HEADER_BYTES + 7) & ~7
-            struct.pack_into("=Q", self._consumer, 0, position)
-
-    def close(self) -> None:
-        """Unmap the buffer."""
-        self._consumer.close()
-        self._producer.close()

@@ -107,7 +107,7 @@ def container_folder(container: str, known: Hierarchies) -> str:
     Raises TracerError when none or several match.
     """
     wanted = container.rpartition("://")[2].lower()
-    if not re.fullmatch(r"[0-9a-f]{%d,64}" % SHORTEST_ID, wanted):
+    if not re.fullmatch(rf"[0-9a-f]{{{SHORTEST_ID},64}}", wanted):
         raise TracerError(
             "bad_container",
             f"{container!r} is not a container id",
@@ -118,7 +118,8 @@ def container_folder(container: str, known: Hierarchies) -> str:
     found = sorted(
         folder
         for folder, _, _ in os.walk(known.unified)
-        if (match := _CONTAINER_NAME.match(os.path.basename(folder))) and match[1].startswith(wanted)
+        if (match := _CONTAINER_NAME.match(os.path.basename(folder)))
+        and match[1].startswith(wanted)
     )
     if not found:
         raise TracerError(

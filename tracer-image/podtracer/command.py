@@ -15,7 +15,7 @@ import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn, Optional
+from typing import NoReturn
 
 from podtracer import cgroups
 from podtracer.errors import TracerError
@@ -26,10 +26,10 @@ _POLITE_SECONDS = 3.0
 _KILL_SECONDS = 2.0
 
 
-def find_program(name: str, path: Optional[str]) -> str:
+def find_program(name: str, path: str | None) -> str:
     """Return the file that COMMAND's first word names, or raise TracerError saying why not."""
     if "/" in name:
-        found: Optional[str] = name if os.path.exists(name) else None
+        found: str | None = name if os.path.exists(name) else None
     else:
         found = shutil.which(name, mode=os.F_OK, path=path)
     if found is None:
@@ -51,7 +51,7 @@ class Command:
     """COMMAND from its fork to its end."""
 
     def __init__(
-        self, argv: Sequence[str], uid: Optional[int], gid: Optional[int], known: cgroups.Hierarchies
+        self, argv: Sequence[str], uid: int | None, gid: int | None, known: cgroups.Hierarchies
     ) -> None:
         self._argv = argv
         self._program = find_program(argv[0], os.environ.get("PATH"))
@@ -65,7 +65,7 @@ class Command:
             self._become(failed_write)
         os.close(self._go_read)
         os.close(failed_write)
-        self._status: Optional[int] = None
+        self._status: int | None = None
 
     @property
     def name(self) -> str:
@@ -111,7 +111,7 @@ class Command:
                 "Is it a program for this machine? A script needs #! and an interpreter.",
             )
 
-    def poll(self) -> Optional[int]:
+    def poll(self) -> int | None:
         """Exit code of COMMAND, minus the signal that ended it; None while it runs."""
         if self._status is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -158,7 +158,7 @@ def _make_cgroup(known: cgroups.Hierarchies) -> str:
     return folder
 
 
-def _start_time(pid: int) -> Optional[int]:
+def _start_time(pid: int) -> int | None:
     """Start of a process in clock ticks since boot, None where there is none (proc(5), stat)."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()

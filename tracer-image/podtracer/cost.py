@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import random
 import resource
 import time
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from podtracer import bpf
 
-_SAMPLE_NS = 200_000_000
-_PERIOD_NS = 10_000_000_000
+_SAMPLE_NS = 50_000_000
+_PAUSE_NS = (1_500_000_000, 3_500_000_000)
 
 
 def resident_bytes() -> int:
@@ -20,7 +21,7 @@ def resident_bytes() -> int:
     return pages * resource.getpagesize()
 
 
-def cgroup_bytes(folder: Optional[str]) -> Optional[int]:
+def cgroup_bytes(folder: str | None) -> int | None:
     """Memory charged to the tracer's cgroup, maps included; None where it shares one."""
     if folder is None:
         return None
@@ -52,16 +53,18 @@ class RunTime:
     """Estimate of the time that the probes take, from samples.
 
     The kernel's statistics are global and cost every BPF program of the node, so they are on for
-    200 ms in 10 s and the rest is extrapolated.
+    50 ms now and then, a fiftieth of the time, and the rest is extrapolated. The pauses between are
+    of random length, so that work with a beat of its own is not met at the same beat always.
     """
 
     def __init__(self, programs: list[int]) -> None:
         self._programs = programs
-        self._switch: Optional[int] = None
+        self._switch: int | None = None
         self._began_ns = 0
         self._began_total = 0
         self._next_ns = 0
-        self._share: Optional[float] = None
+        self._spent_ns = 0
+        self._sampled_ns = 0
         self._available = True
         self._misses = 0
 
@@ -85,12 +88,15 @@ class RunTime:
         spent = self._total() - self._began_total
         elapsed = time.monotonic_ns() - self._began_ns
         self.close()
-        self._share = spent / elapsed
-        self._next_ns = now_ns + _PERIOD_NS
+        self._spent_ns += spent
+        self._sampled_ns += elapsed
+        self._next_ns = now_ns + random.randint(*_PAUSE_NS)
 
-    def estimate_ns(self, interval_ns: int) -> Optional[int]:
+    def estimate_ns(self, interval_ns: int) -> int | None:
         """Estimated time of all programs in an interval, None before the first sample."""
-        return None if self._share is None else int(self._share * interval_ns)
+        if not self._sampled_ns:
+            return None
+        return self._spent_ns * interval_ns // self._sampled_ns
 
     def _total(self) -> int:
         return sum(bpf.program_info(fd).run_time_ns for fd in self._programs)

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from podtrace.wire.histogram import slot_upper
+from podtrace.wire.histogram import SLOTS, slot_upper
 from podtracer import bpf
 from podtracer.records import (
     ASPECT_AGAIN,
@@ -29,7 +29,6 @@ from podtracer.records import (
 )
 
 CPU = METRICS.index("cpu")
-SLOTS = 976
 _KEY_BYTES, _VALUE_BYTES = SERIES_KEY.size, SERIES_VALUE.size
 
 GroupKey = tuple[int, int, int, int]
@@ -80,10 +79,10 @@ class Group:
 
     def add_slot(self, slot: int, before: SeriesValue, after: SeriesValue) -> None:
         """Add what one histogram slot gained."""
-        count = after.count - before.count
+        count = after.operations - before.operations
         self.count += count
         self.sum_ns += after.sum_ns - before.sum_ns
-        self.bytes += after.bytes - before.bytes
+        self.bytes += after.size - before.size
         self.wait_ns += after.wait_ns - before.wait_ns
         if after.max_ns > before.max_ns:
             highest = after.max_ns
@@ -135,7 +134,7 @@ class SeriesTable:
         aspect = key.metric & ASPECT_MASK
         group = groups[key.metric & ~ASPECT_MASK, key.process, key.target, key.label]
         if aspect:
-            group.add_aspect(aspect, key.slot, after.count - before.count)
+            group.add_aspect(aspect, key.slot, after.operations - before.operations)
         else:
             group.add_slot(key.slot, before, after)
 
@@ -146,7 +145,7 @@ class SeriesTable:
             raw = self._overflow.lookup(U32.pack(index))
             after = SeriesValue(*SERIES_VALUE.unpack(raw or bytes(_VALUE_BYTES)))
             before = self._overflow_before.get(index, _NOTHING)
-            if after.count != before.count:
+            if after.operations != before.operations:
                 metric, slot = divmod(index, SLOTS)
                 groups[metric].add_slot(slot, before, after)
                 self._overflow_before[index] = after

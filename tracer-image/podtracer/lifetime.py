@@ -32,5 +32,3 @@ def die_with_parent_of(pid: int) -> None:
 def set_name(name: str) -> None:
     """Name this process as ps and top show it, up to 15 bytes."""
     _libc.prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
-
-

@@ -8,7 +8,6 @@ they refer to while the tracer lives, and no longer.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import platform
@@ -25,17 +24,16 @@ from pathlib import Path
 from typing import Any
 
 from podtracer import bpf
+from podtracer.attach import Attacher, no_permission
 from podtracer.btf import Btf
 from podtracer.btf_types import BtfError
 from podtracer.errors import TracerError
 from podtracer.kernel_source import KernelSourceError, prepare
 from podtracer.lifetime import die_with_parent
 from podtracer.needs import Needs, missing
-from podtracer.plan import CAST_MARK, TARGET_ENTRIES, Plan, syscall_table
+from podtracer.plan import TARGET_ENTRIES, Plan, syscall_table
 from podtracer.probes import (
     CAST_TYPES,
-    CGROUP_EGRESS,
-    CGROUP_INGRESS,
     FAMILY_TYPES,
     ITERATOR,
     NEEDS,
@@ -43,7 +41,6 @@ from podtracer.probes import (
     PROBES,
     SOURCES,
     TRACEPOINT,
-    Probe,
 )
 from podtracer.target import family
 
@@ -139,9 +136,6 @@ class _Child:
         self._noise = noise
         self._machine = platform.machine()
         self._maps: dict[str, int] = {}
-        self._programs: dict[str, int] = {}
-        self._links: list[int] = []
-        self._probes: list[dict[str, Any]] = []
         self._timings: dict[str, float] = {}
         self._clock = time.monotonic()
 
@@ -153,23 +147,22 @@ class _Child:
         module = self._compile(btf, needs, reasons)
         self._lap("compile")
         self._fill_maps()
-        functions = {CAST_MARK: btf.func("bpf_rdonly_cast") or 0}
+        attacher = Attacher(self._plan, btf, module.dump_func)
         for probe in PROBES:
             if probe is _FIRST_ITERATOR:
                 self._seed_processes()
             if probe.pids_scope or not self._plan.by_pids:
-                self._probe(module, btf, probe, functions, reasons.get(probe.family))
+                attacher.attach(probe, reasons.get(probe.family))
         self._lap("load and attach")
-        self._check_any_attached()
-        started_ns = time.monotonic_ns()
+        attacher.check()
         answer = {
             "maps": list(self._maps),
-            "programs": list(self._programs),
-            "probes": self._probes,
-            "started_ns": started_ns,
+            "programs": list(attacher.programs),
+            "probes": attacher.probes,
+            "started_ns": time.monotonic_ns(),
             "timings": self._timings,
         }
-        return answer, [*self._maps.values(), *self._programs.values(), *self._links]
+        return answer, [*self._maps.values(), *attacher.programs.values(), *attacher.links]
 
     def _lap(self, name: str) -> None:
         now = time.monotonic()
@@ -208,10 +201,10 @@ class _Child:
         absent = {item for item in missing(btf, needs) if item not in OPTIONAL}
         absent |= self._plan.hidden - OPTIONAL
         reasons = {}
-        for family, types in FAMILY_TYPES.items():
+        for name, types in FAMILY_TYPES.items():
             lacking = sorted(item for item in absent if item.partition(".")[0] in types)
             if lacking:
-                reasons[family] = "this kernel has no " + ", ".join(lacking)
+                reasons[name] = "this kernel has no " + ", ".join(lacking)
         return reasons
 
     def _compile(self, btf: Btf, needs: Needs, reasons: Mapping[str, str]) -> Any:
@@ -227,9 +220,7 @@ class _Child:
         # Debug information would cost a seventh of the time and only serve the verifier's log.
         flags = ["-g0"]
         flags += self._plan.flags(self._machine, secrets.randbits(63))
-        flags += [
-            f"-DFAMILY_{family.upper()}={int(family not in reasons)}" for family in FAMILY_TYPES
-        ]
+        flags += [f"-DFAMILY_{name.upper()}={int(name not in reasons)}" for name in FAMILY_TYPES]
         cast = self._can_cast(btf)
         flags.append(f"-DHAVE_CAST={int(cast)}")
         if cast:
@@ -287,107 +278,6 @@ class _Child:
         for root, target in self._plan.pids.items():
             for pid in family(root):
                 targets.update(struct.pack("=Q", pid), struct.pack("=I", target))
-
-    def _probe(
-        self,
-        module: Any,
-        btf: Btf,
-        probe: Probe,
-        functions: dict[int, int],
-        reason: str | None,
-    ) -> None:
-        state = "unsupported"
-        if reason is None:
-            try:
-                state, reason = self._attach(module, btf, probe, functions)
-            except OSError as error:
-                if error.errno == errno.EPERM and not self._programs:
-                    raise no_permission() from error
-                state, reason = "failed", str(error)
-                log = getattr(error, "log", "")
-                if log:
-                    reason += ": " + " / ".join(log.strip().splitlines()[-3:])[-400:]
-                if os.environ.get("PODTRACE_VERIFIER_LOG"):
-                    Path(os.environ["PODTRACE_VERIFIER_LOG"], probe.name).write_text(log)
-        self._probes.append(
-            {
-                "name": probe.name,
-                "family": probe.family,
-                "hook": probe.described_hook,
-                "state": state,
-                "reason": reason,
-            }
-        )
-
-    def _attach(
-        self, module: Any, btf: Btf, probe: Probe, functions: dict[int, int]
-    ) -> tuple[str, str | None]:
-        btf_id, prog_type, attach_type = 0, bpf.PROG_TYPE_TRACING, bpf.ATTACH_TRACE_RAW_TP
-        if probe.hook == TRACEPOINT:
-            point = btf.tracepoint(probe.attach_to)
-            if point is None or f"tracepoint {probe.attach_to}" in self._plan.hidden:
-                return "unsupported", f"this kernel has no tracepoint {probe.attach_to}"
-            btf_id = point.type_id
-        elif probe.hook == ITERATOR:
-            found = btf.func(f"bpf_iter_{probe.attach_to}")
-            if found is None:
-                return "unsupported", f"this kernel has no iterator {probe.attach_to}"
-            btf_id, attach_type = found, bpf.ATTACH_TRACE_ITER
-        elif not self._plan.packet_cgroups:
-            return "unsupported", "no version 2 cgroup hierarchy is mounted"
-        else:
-            prog_type = bpf.PROG_TYPE_CGROUP_SKB
-            attach_type = {
-                CGROUP_EGRESS: bpf.ATTACH_CGROUP_EGRESS,
-                CGROUP_INGRESS: bpf.ATTACH_CGROUP_INGRESS,
-            }[probe.hook]
-        code = module.dump_func(probe.function.encode())
-        fd = bpf.load_program(code, probe.name, prog_type, attach_type, btf_id, functions)
-        if probe.hook == ITERATOR:
-            try:
-                bpf.run_iterator(fd)
-            finally:
-                os.close(fd)
-            return "attached", None
-        self._programs[probe.name] = fd
-        if probe.hook == TRACEPOINT:
-            self._links.append(bpf.open_tracepoint(fd))
-        else:
-            for path in self._plan.packet_cgroups:
-                folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-                try:
-                    self._links.append(bpf.create_link(fd, folder, attach_type))
-                finally:
-                    os.close(folder)
-        return "attached", None
-
-    def _check_any_attached(self) -> None:
-        if not self._links:
-            reasons = sorted({str(probe["reason"]) for probe in self._probes})
-            raise TracerError(
-                "no_probe",
-                f"kernel {platform.release()} accepted no probe: {'; '.join(reasons)[:1000]}",
-                "podtrace needs Linux 5.8 or newer with BTF and root or CAP_BPF and CAP_PERFMON.",
-            )
-
-
-def no_permission() -> TracerError:
-    """The kernel refuses eBPF: say which of the usual reasons it is."""
-    try:
-        lockdown = Path("/sys/kernel/security/lockdown").read_text()
-    except OSError:
-        lockdown = ""
-    if "[confidentiality]" in lockdown:
-        return TracerError(
-            "lockdown",
-            "the kernel is locked down (confidentiality): it lets nobody read kernel memory",
-            "Boot with lockdown=integrity or lockdown=none, or trace on another node.",
-        )
-    return TracerError(
-        "no_permission",
-        "the kernel refuses to load eBPF programs: permission denied",
-        "Run as root, or with CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and CAP_SYS_PTRACE.",
-    )
 
 
 def _cache_folder() -> Path:

@@ -114,7 +114,9 @@ NEEDS: Mapping[str, Sequence[str]] = {
     "struct callback_head": ("next",),
     "struct socket": ("sk",),
     "struct sock": ("__sk_common", "sk_protocol", "sk_err", "sk_cgrp_data"),
-    "struct sock_common": ("skc_family", "skc_state", "skc_daddr", "skc_dport", "skc_v6_daddr"),
+    "struct sock_common": (
+        "skc_family", "skc_state", "skc_daddr", "skc_dport", "skc_num", "skc_v6_daddr",
+    ),
     "struct sock_cgroup_data": ("cgroup", "val"),
     "struct in6_addr": ("*",),
     "struct tcp_sock": ("rack.mstamp", "rack.rtt_us", "tcp_mstamp", "rtt_min"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import struct
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from podtrace.wire.schema import BLOCK_REASONS, OVERFLOW_LABEL
 
@@ -89,10 +89,10 @@ class SeriesKey(NamedTuple):
 class SeriesValue(NamedTuple):
     """What a counter holds, cumulative: see struct series_value."""
 
-    count: int
+    operations: int
     sum_ns: int
     max_ns: int
-    bytes: int
+    size: int
     wait_ns: int
 
 
@@ -102,7 +102,7 @@ class Event(NamedTuple):
     time_ns: int
     duration_ns: int
     label: int
-    bytes: int
+    size: int
     file: bytes
     process: int
     code: int
@@ -112,15 +112,19 @@ class Event(NamedTuple):
     reason: int
 
 
-def label_text(value: Optional[bytes]) -> str:
-    """Spell a label: "10.0.0.1:53", "[::1]:80", or a DNS name as master files have it (RFC 1035)."""
+def label_text(value: bytes | None) -> str:
+    """Spell a label: "10.0.0.1:53", "[::1]:80", or a DNS name as master files have it (RFC 1035).
+
+    A peer that connected to us has no port here: it takes another with each connection.
+    """
     if value is None:
         return OVERFLOW_LABEL
     kind, family, length, cut, data = LABEL_VALUE.unpack(value)
     if kind == _LABEL_PEER:
         address = ipaddress.ip_address(data[:4] if family == 4 else data[:16])
         (port,) = struct.unpack_from("=H", data, 16)
-        return f"{address}:{port}" if family == 4 else f"[{address}]:{port}"
+        host = str(address) if family == 4 else f"[{address}]"
+        return f"{host}:{port}" if port else host
     return _dns_name(data[:length]) + ("…" if cut else "")
 
 

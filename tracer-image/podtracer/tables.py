@@ -6,7 +6,7 @@ Each is read once a tick and tells what is new since the last time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from podtrace.wire.schema import OVERFLOW_LABEL
 from podtracer import bpf
@@ -52,7 +52,7 @@ class Process(NamedTuple):
     name: str
 
     @property
-    def exit_code(self) -> Optional[int]:
+    def exit_code(self) -> int | None:
         """Exit code, minus the number of a signal that ended it, None while it runs."""
         if not self.exit_ns:
             return None
@@ -172,7 +172,7 @@ class FileTable:
             target = FILE_KEY.unpack(key)[2]
             yield FileGain(target, path, operations - old[0], size - old[1], max_ns)
 
-    def path(self, key: bytes) -> Optional[str]:
+    def path(self, key: bytes) -> str | None:
         """Path of a file by its struct file_key, None where it has none."""
         known = self._paths.get(key)
         if known is None and any(key):

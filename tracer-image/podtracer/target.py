@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from podtracer import cgroups
 from podtracer.errors import TracerError
@@ -125,7 +125,7 @@ def family(pid: int) -> set[int]:
     return members
 
 
-def _parent(pid: int) -> Optional[int]:
+def _parent(pid: int) -> int | None:
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
@@ -134,7 +134,7 @@ def _parent(pid: int) -> Optional[int]:
     return int(stat.rpartition(b")")[2].split()[1])
 
 
-def _status(pid: int) -> Optional[dict[str, str]]:
+def _status(pid: int) -> dict[str, str] | None:
     try:
         text = Path(f"/proc/{pid}/status").read_text(errors="replace")
     except OSError:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Optional
 
 from podtracer.cgroups import Hierarchies, processes
 from podtracer.target import Scope
@@ -58,7 +57,7 @@ class Throttling:
         return folders
 
 
-def _cpu_folder(pid: int, known: Hierarchies) -> Optional[str]:
+def _cpu_folder(pid: int, known: Hierarchies) -> str | None:
     try:
         lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
     except OSError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 from podtrace.wire.schema import (
     EVENT,
@@ -45,7 +45,7 @@ class Tables:
         labels: LabelTable,
         files: FileTable,
         dns: DnsPending,
-        container_name: Callable[[int], Optional[str]],
+        container_name: Callable[[int], str | None],
         wall_offset_ns: int,
     ) -> None:
         self._series = series
@@ -91,7 +91,7 @@ class Tables:
         for key, group in self._series.forget(process).items():
             groups[key].merge(group)
 
-    def _wall(self, monotonic_ns: int) -> Optional[int]:
+    def _wall(self, monotonic_ns: int) -> int | None:
         return monotonic_ns + self._wall_offset_ns if monotonic_ns else None
 
     def _add_processes(self, stream: Stream) -> None:
@@ -177,7 +177,7 @@ class Tables:
             if event.call in records.OPERATIONS:
                 fields["operation"] = records.OPERATIONS[event.call]
             if name == "slow_file":
-                fields["bytes"] = event.bytes
+                fields["bytes"] = event.size
             else:
                 fields["reason"] = records.REASONS[event.reason]
         if name == "connect_failed":
@@ -225,7 +225,9 @@ def _numbers(metric: int, name: str, group: Group) -> dict[str, Any]:
         fields["sum_ns"] = group.sum_ns
     if METRICS[name].timed:
         fields.update(
-            sum_ns=group.sum_ns, max_ns=group.max_ns, slots=[[*p] for p in sorted(group.slots.items())]
+            sum_ns=group.sum_ns,
+            max_ns=group.max_ns,
+            slots=[[*p] for p in sorted(group.slots.items())],
         )
     for key in ("bytes", "wait_ns", "again", "slow"):
         value = getattr(group, key)

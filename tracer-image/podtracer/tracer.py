@@ -9,57 +9,49 @@ from __future__ import annotations
 import os
 import platform
 import select
-import signal
 import time
-from dataclasses import dataclass
-from typing import Any, Optional
+from dataclasses import dataclass, field
+from typing import Any
 
 from podtrace.wire.schema import SCHEMA
 from podtrace.wire.version import VERSION
-from podtracer import bpf, cgroups, loader, records
+from podtracer import cgroups, loader
 from podtracer.command import Command, remove_leftovers
 from podtracer.cost import OwnCost, RunTime
-from podtracer.drain import OpenIntervals, SeriesTable
 from podtracer.emit import Stream, StreamClosed
 from podtracer.errors import TracerError
+from podtracer.maps import OpenMaps
 from podtracer.plan import Plan, Thresholds, sizes_from_environment
 from podtracer.probes import SECTIONS
-from podtracer.tables import (
-    DNS_TIMEOUT_NS,
-    DnsPending,
-    FileTable,
-    LabelTable,
-    ProcessTable,
-    entries,
-)
+from podtracer.ring import RingBuffer
+from podtracer.stops import Stops
+from podtracer.tables import DNS_TIMEOUT_NS
 from podtracer.target import Scope, alive, cgroup_scope, container_scope, process_scope
 from podtracer.throttle import Throttling
-from podtracer.tick import Tables
 
 _SECOND_NS = 1_000_000_000
-_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
 class Request:
     """What the command line asks for; exactly one of the four scopes is given."""
 
-    cgroup: Optional[str] = None
-    pid: Optional[int] = None
-    container: Optional[str] = None
+    cgroup: str | None = None
+    pid: int | None = None
+    container: str | None = None
     command: tuple[str, ...] = ()
     name: str = ""
-    seconds: Optional[float] = None
-    thresholds: Thresholds = Thresholds()
-    parent: Optional[int] = None
-    uid: Optional[int] = None
-    gid: Optional[int] = None
+    seconds: float | None = None
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    parent: int | None = None
+    uid: int | None = None
+    gid: int | None = None
     hidden: frozenset[str] = frozenset()
 
 
 def run(request: Request, stream: Stream) -> int:
     """Trace and write the stream; return the process's exit code."""
-    stops = _Stops()
+    stops = Stops()
     command = None
     try:
         remove_leftovers(cgroups.hierarchies())
@@ -76,7 +68,7 @@ def run(request: Request, stream: Stream) -> int:
             command.end()
 
 
-def _scope(request: Request, command: Optional[Command]) -> Scope:
+def _scope(request: Request, command: Command | None) -> Scope:
     if command is not None:
         name = request.name or command.name
         if command.cgroup:
@@ -90,33 +82,14 @@ def _scope(request: Request, command: Optional[Command]) -> Scope:
     return process_scope(request.pid, request.name)
 
 
-class _Stops:
-    """Signals that ask for the end, as a descriptor to wait for."""
-
-    def __init__(self) -> None:
-        self.fd, write = os.pipe()
-        os.set_blocking(write, False)
-        signal.set_wakeup_fd(write)
-        self.asked = False
-        self.gone = False
-        for number in _STOPS:
-            signal.signal(number, self._note)
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        # Its arrival only has to wake the wait.
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
-
-    def _note(self, number: int, frame: object) -> None:
-        self.asked = True
-
-
 class _Run:
     def __init__(
         self,
         request: Request,
         stream: Stream,
         scope: Scope,
-        command: Optional[Command],
-        stops: _Stops,
+        command: Command | None,
+        stops: Stops,
     ) -> None:
         self._request = request
         self._stream = stream
@@ -168,56 +141,14 @@ class _Run:
         return tuple(target.pid for target in self._scope.targets)
 
     def _open_tables(self) -> None:
-        maps = self._loaded.maps
-        sizes = self._plan.entries
-        key, value = records.SERIES_KEY.size, records.SERIES_VALUE.size
-        every = len(records.METRICS) * 976
         self._wall_offset_ns = time.time_ns() - time.monotonic_ns()
-        self._threads = bpf.Map(
-            maps["threads"], records.U32.size, records.THREAD_VALUE_BYTES, sizes["threads"]
-        )
-        self._sockets = bpf.Map(
-            maps["sockets"], records.U64.size, records.SOCKET_VALUE.size, sizes["sockets"]
-        )
-        self._labels = bpf.Map(
-            maps["labels"], records.U64.size, records.LABEL_VALUE.size, sizes["labels"]
-        )
-        self._targets = bpf.Map(maps["targets"], 8, 4, 64)
-        self._lost = bpf.Map(maps["lost"], 4, 8, len(records.LOSSES))
-        self._lost_before = dict.fromkeys(records.LOSSES, 0)
-        self._tables = Tables(
-            SeriesTable(
-                bpf.Map(maps["series"], key, value, sizes["series"]),
-                bpf.Map(maps["overflow"], 4, value, every),
-                bpf.Map(maps["overflow_aspects"], 4, 8, 256),
-            ),
-            OpenIntervals(self._threads),
-            ProcessTable(
-                bpf.Map(maps["processes"], 4, records.PROCESS_VALUE.size, sizes["processes"])
-            ),
-            LabelTable(self._labels),
-            FileTable(
-                bpf.Map(
-                    maps["files"], records.FILE_KEY.size, records.FILE_VALUE.size, sizes["files"]
-                )
-            ),
-            DnsPending(
-                bpf.Map(
-                    maps["dns_pending"],
-                    records.DNS_KEY_BYTES,
-                    records.DNS_VALUE.size,
-                    sizes["dns"],
-                ),
-                records.DNS_KEY_BYTES,
-            ),
-            self._container_name,
-            self._wall_offset_ns,
-        )
-        self._ring = bpf.RingBuffer(maps["events"], self._plan.ring_bytes)
+        self._maps = OpenMaps(self._loaded.maps, self._plan)
+        self._tables = self._maps.tables(self._container_name, self._wall_offset_ns)
+        self._ring = RingBuffer(self._loaded.maps["events"], self._plan.ring_bytes)
         self._cost = OwnCost()
         self._run_time = RunTime(list(self._loaded.programs.values()))
 
-    def _container_name(self, cgroup: int) -> Optional[str]:
+    def _container_name(self, cgroup: int) -> str | None:
         return None
 
     def _say_hello(self) -> None:
@@ -245,9 +176,7 @@ class _Run:
                     "long_block_ns": thresholds.long_block_ns,
                     "dns_timeout_ns": DNS_TIMEOUT_NS,
                 },
-                "map_bytes": sum(
-                    bpf.map_bytes(fd) for fd in self._loaded.maps.values()
-                ),
+                "map_bytes": self._maps.size_bytes(),
                 "deadline_ns": None if self._deadline_ns is None else self._deadline_ns + wall,
             }
         )
@@ -299,7 +228,7 @@ class _Run:
     def _target_is_gone(self) -> bool:
         for identity in self._scope.gone():
             number = self._scope.cgroup_ids.pop(identity)
-            self._targets.delete(records.U64.pack(identity))
+            self._maps.drop_target(identity)
             self._stream.add("event", {"event": "target_gone", "process": 0, "target": number})
         if self._scope.pids:
             return self._tables.gauges["processes"] == 0
@@ -318,7 +247,7 @@ class _Run:
         self._stream.end_tick(self._health(interval_ns), now_ns + self._wall_offset_ns)
 
     def _health(self, interval_ns: int) -> dict[str, Any]:
-        losses = self._losses()
+        losses = self._maps.losses()
         suppressed = losses.pop("suppressed")
         losses["recursion_missed"] = self._run_time.recursion_misses()
         losses["lines_dropped"] = 0
@@ -328,26 +257,13 @@ class _Run:
             "lost": losses,
             "suppressed": suppressed,
             "overflow": self._tables.overflowed,
-            "gauges": {**self._tables.gauges, "connects_in_progress": self._connects_in_progress()},
+            "gauges": {
+                **self._tables.gauges,
+                "connects_in_progress": self._maps.connects_in_progress(),
+            },
             **self._cost.fields(),
             "bpf_ns_estimate": self._run_time.estimate_ns(interval_ns),
         }
-
-    def _losses(self) -> dict[str, int]:
-        gained = {}
-        for index, place in enumerate(records.LOSSES):
-            (count,) = records.U64.unpack(self._lost.lookup(records.U32.pack(index)) or bytes(8))
-            gained[place] = count - self._lost_before[place]
-            self._lost_before[place] = count
-        del gained["unknown_owner"]
-        return gained
-
-    def _connects_in_progress(self) -> int:
-        count = 0
-        for _, value in entries(self._sockets, records.U64.size, records.SOCKET_VALUE.size):
-            start_ns, *_, established = records.SOCKET_VALUE.unpack(value)
-            count += bool(start_ns) and not established
-        return count
 
     def _finish(self, reason: str) -> None:
         if self._command is not None:
@@ -368,7 +284,9 @@ def _sections(probes: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     sections = {}
     for section, families in SECTIONS.items():
         missing = [
-            probe for probe in probes if probe["family"] in families and probe["state"] != "attached"
+            probe
+            for probe in probes
+            if probe["family"] in families and probe["state"] != "attached"
         ]
         blank = any(probe["family"] == families[0] for probe in missing)
         reason = "; ".join(f"{probe['hook']}: {probe['reason']}" for probe in missing) or None
