@@ -17,7 +17,8 @@ def stop_on_signals(stop: Callable[[], None]) -> Iterator[None]:
     """Call `stop` on the first of the signals and raise `Interrupted` on the second.
 
     After that the signals are ignored, so that the clean-up on the way out is not cut short.
-    A signal that whoever started us has set to be ignored (nohup) stays ignored.
+    A hang-up that is ignored (nohup) stays so. An interrupt does not: shells start background jobs
+    of scripts with it ignored, and `kill -INT` is how a script asks a tracer for its report.
     """
     came = 0
 
@@ -33,7 +34,7 @@ def stop_on_signals(stop: Callable[[], None]) -> Iterator[None]:
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
     for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
+        if number != signal.SIGHUP or handler is not signal.SIG_IGN:
             signal.signal(number, handle)
     try:
         yield

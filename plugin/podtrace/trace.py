@@ -25,6 +25,7 @@ from podtrace.options import SEVERITIES, ReplayOptions, ReportOptions, TraceOpti
 from podtrace.output import Output
 from podtrace.pace import PacedSource
 from podtrace.recording import RecordingReader, RecordingWriter
+from podtrace.report.escape import printable
 from podtrace.run import Outcome, Run, View
 from podtrace.source import LineSource
 from podtrace.views import ProgressView, QuietView
@@ -99,13 +100,15 @@ def run_cleanup_command() -> int:
     folder = installation.tracer_folder()
     installation.check_rights(python, sys.argv)
     done = run_cleanup(installation.cleanup_command(python, folder))
-    Output(sys.stdout).write_with(lambda stream: stream.write(done.stdout))
+    left = [f"removed {printable(folder)}\n" for folder in done.stdout.splitlines()]
+    text = "".join(left) or "nothing was left behind\n"
     if done.returncode != 0:
         raise StartError(
             f"the clean-up failed with exit code {done.returncode}",
-            "run it again; what it says above names what is left",
+            "run it again; what it said last names what is left",
             done.stderr.splitlines()[-8:],
         )
+    Output(sys.stdout).write_with(lambda stream: stream.write(text))
     return EXIT_OK
 
 

@@ -77,15 +77,18 @@ def test_light_commands_import_nothing_heavy(line: list[str]) -> None:
 
 
 def test_help_comes_within_its_time() -> None:
-    def seconds() -> float:
-        begun = time.perf_counter()
+    def seconds() -> tuple[float, float]:
+        """Return wall time and CPU time of one run."""
+        begun, used = time.perf_counter(), sum(os.times()[2:4])
         run(str(LAUNCHER), "--help")
-        return time.perf_counter() - begun
+        return time.perf_counter() - begun, sum(os.times()[2:4]) - used
 
     seconds()
-    # A busy machine makes single runs slow; the best of three medians is the program's own.
-    medians = [statistics.median(seconds() for _ in range(7)) for _ in range(3)]
-    assert min(medians) <= MEDIAN_SECONDS
+    runs = [seconds() for _ in range(20)]
+    wall, cpu = (statistics.median(column) for column in zip(*runs, strict=True))
+    # Where other programs want every CPU, the wall clock measures them.
+    is_busy = os.getloadavg()[0] > (os.cpu_count() or 1) / 2
+    assert (cpu if is_busy else wall) <= MEDIAN_SECONDS
 
 
 def test_launcher_works_through_a_link_and_from_anywhere(tmp_path: Path) -> None:

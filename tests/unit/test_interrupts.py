@@ -49,10 +49,18 @@ def test_handlers_are_restored() -> None:
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
-def test_ignored_signal_stays_ignored() -> None:
+def test_ignored_hang_up_stays_ignored() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     stops: list[int] = []
     with stop_on_signals(lambda: stops.append(1)):
         os.kill(os.getpid(), signal.SIGHUP)
     assert stops == []
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+def test_background_job_of_a_script_can_be_interrupted() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stops: list[int] = []
+    with stop_on_signals(lambda: stops.append(1)):
+        os.kill(os.getpid(), signal.SIGINT)
+    assert stops == [1]

@@ -337,9 +337,11 @@ def test_command_of_a_killed_tracer_is_cleaned_up_after(program: Program) -> Non
 
 
 def test_cleanup_says_what_was_removed(program: Program) -> None:
+    assert program.run("cleanup", "--local").stdout == "nothing was left behind\n"
+    program.environment["FAKE_LEFT"] = "/sys/fs/cgroup/podtrace-1"
     done = program.run("cleanup", "--local")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "nothing to clean up\n"
+    assert done.stdout == "removed /sys/fs/cgroup/podtrace-1\n"
 
 
 def test_missing_tracer_python_is_named(program: Program) -> None:
