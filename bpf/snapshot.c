@@ -39,6 +39,14 @@ int on_iter_task(u64 *ctx) {
     u64 now = bpf_ktime_get_ns();
     bool running = LOAD(task, on_cpu);
 
+    u32 process = LOAD(task, tgid);
+    struct process_value *known = processes.lookup(&process);
+
+    if (known && known->entered) {
+        // A probe met it first, and could not know that it was there before the trace.
+        known->entered = 0;
+        known->start_ns = 0;
+    }
     enter_process(task, target, 0, false);
     enter_thread(task, target, running ? now : 0, running ? 0 : now);
     return 0;
