@@ -2,7 +2,7 @@
 
 A duration in whole nanoseconds maps to a slot. Each power of two is cut into 16 equal steps, so a
 value reported as the middle of its slot is at most 1/32 (3.2 %) off, and every power of two is the
-lower edge of a slot. The C twin is `slot_of` in bpf/podtrace.h; a property test holds them together.
+lower edge of a slot. The C twin is `slot_of` in bpf/podtrace.h; a property test compares them.
 """
 
 STEP_BITS = 4

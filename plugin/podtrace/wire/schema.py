@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SCHEMA = (1, 0)
-"""Major and minor version. A reader refuses another major version and skips what it does not know."""
+"""Major and minor version. Readers refuse another major version and skip what they do not know."""
 
 MAX_LINE_BYTES = 8192
 """A longer line is damaged or hostile: it is dropped and counted."""
