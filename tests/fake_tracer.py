@@ -63,7 +63,7 @@ def main() -> int:
             os.kill(os.getpid(), signal.SIGKILL)
         if then == "crash":
             raise RuntimeError("the map is \x1b[31mgone")
-        while then == "flood":
+        while then == "flood" and not stopped:
             send(lines[-1])
         while then in ("wait", "hang") and not stopped:
             time.sleep(0.02)

@@ -12,6 +12,7 @@ import os
 import selectors
 import signal
 import subprocess
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import IO
@@ -22,6 +23,7 @@ from podtrace.source import CHUNK_BYTES, IDLE_SECONDS
 KEPT_BYTES = 65536
 _LAST_LINES = 8
 _EXIT_SECONDS = 5.0
+_CLOSE_SECONDS = 2.0
 _CLEANUP_SECONDS = 10.0
 
 
@@ -76,6 +78,7 @@ class TracerProcess:
                 elif not ready:
                     # A descendant that holds the pipe open must not keep us waiting.
                     if process.poll() is not None:
+                        yield from _what_is_left(process.stdout)
                         break
                     yield b""
         self._finish()
@@ -87,11 +90,16 @@ class TracerProcess:
             self._process.send_signal(signal.SIGINT)
 
     def close(self) -> None:
-        """Kill the tracer if it still runs, and remove what it leaves behind."""
+        """End the tracer if it still runs, by force if need be, and what it leaves behind."""
         self._closed = True
         process = self._process
         if process is None:
             return
+        if process.poll() is None and not self._stop_asked:
+            # Nobody reads the rest, but a tracer that ends by itself clears up by itself.
+            self.stop()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                _wait_unread(process, _CLOSE_SECONDS)
         if process.poll() is None:
             _kill_session(process)
         self._finish()
@@ -106,7 +114,7 @@ class TracerProcess:
         return StreamError(
             f"the tracer (PID {process.pid}) {how} before the trace was complete",
             "run the same command again; what arrived until then is all there is",
-            self._last_lines(),
+            self._last_lines() if self._cleanup is None else (),
         )
 
     @property
@@ -198,6 +206,29 @@ def run_cleanup(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
             f"the clean-up did not end within {_CLEANUP_SECONDS:.0f} s",
             "run it again: kubectl-podtrace cleanup --local",
         ) from error
+
+
+def _what_is_left(stream: IO[bytes]) -> Iterator[bytes]:
+    """Yield what a process wrote in its last moment; the pipe may still be held open."""
+    os.set_blocking(stream.fileno(), False)
+    with contextlib.suppress(BlockingIOError):
+        while chunk := os.read(stream.fileno(), CHUNK_BYTES):
+            yield chunk
+
+
+def _wait_unread(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Wait for a process whose output is thrown away, so that no full pipe blocks it.
+
+    Raises:
+        subprocess.TimeoutExpired: it did not end.
+    """
+    until = time.monotonic() + seconds
+    assert process.stdout is not None
+    while process.poll() is None and time.monotonic() < until:
+        for _ in _what_is_left(process.stdout):
+            pass
+        time.sleep(0.01)
+    process.wait(0)
 
 
 def _kill_session(process: subprocess.Popen[bytes]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -88,6 +89,29 @@ def test_close_kills_a_tracer_that_is_deaf(
             source.close()
     assert not is_running(tracer_pid(tmp_path))
     source.close()
+
+
+@pytest.mark.parametrize("then", ["wait", "flood"])
+def test_close_lets_a_tracer_end_by_itself(
+    fake: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    play(tmp_path, monkeypatch, then=then)
+    source = TracerProcess(fake, cleanup=[*fake, "--cleanup"])
+    for chunk in source:
+        if b"health" in chunk:
+            source.close()
+    log = (tmp_path / "log").read_text()
+    assert log.endswith("signal SIGINT\nexit\n")
+    assert "--cleanup" not in log
+
+
+def test_last_words_are_read_when_they_come_between_two_looks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The tracer writes and exits after a look at its pipe and before the look at itself."""
+    script = "import os, time; time.sleep(0.6); os.write(1, b'the end'); os._exit(0)"
+    monkeypatch.setattr(subprocess.Popen, "poll", lambda process: process.wait())
+    assert b"".join(TracerProcess([sys.executable, "-c", script])) == b"the end"
 
 
 def test_killed_tracer_is_named_with_its_signal(
