@@ -8,9 +8,9 @@ from typing import TextIO
 
 from podtrace.model.notable import Notable
 from podtrace.model.session import Session
-from podtrace.report.escape import printable
+from podtrace.report.style import style_for
 
-_NAME_CELLS = 30
+_NAME_CELLS = 20
 _ERASE_LINE = "\r\x1b[K"
 
 
@@ -46,17 +46,19 @@ class ProgressView:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._terminal = terminal
+        self._style = style_for(terminal)
+        self._is_gone = False
         self._duration_ns = duration_ns
         self._clock = clock
         self._began: float | None = None
         self._name = ""
-        self._draw("attaching probes…")
+        self._draw(f"attaching probes{self._style.ellipsis}")
 
     def begin(self, session: Session) -> None:
         """Start to count."""
         targets = (session.hello or {}).get("targets") or []
         names = [target.get("name") or "" for target in targets]
-        self._name = printable(", ".join(names), _NAME_CELLS)
+        self._name = self._style.text(", ".join(names), _NAME_CELLS)
         self._began = self._clock()
         self.idle(session)
 
@@ -73,19 +75,19 @@ class ProgressView:
             how_long = f"{passed:.0f}s"
         else:
             how_long = f"{max(self._duration_ns / 1e9 - passed, 0):.0f}s left"
-        self._draw(
-            f"tracing {self._name}… {how_long}, {session.ledger.events:,} events, "
-            "Ctrl-C for the report now"
-        )
+        events = f"{session.ledger.events:,} events"
+        line = f"tracing {self._name}{self._style.ellipsis} {how_long}, {events}"
+        self._draw(f"{line}, Ctrl-C for the report now")
 
     def close(self) -> None:
         """Remove the line."""
         self._draw("")
 
     def _draw(self, text: str) -> None:
+        if self._is_gone:
+            return
         try:
-            self._terminal.write(_ERASE_LINE + text)
+            self._terminal.write(_ERASE_LINE + self._style.clip(text))
             self._terminal.flush()
         except OSError:
-            # The terminal is gone; the report may still have a reader.
-            self._draw = lambda text: None  # type: ignore[method-assign]
+            self._is_gone = True  # the report may still have a reader

@@ -1,0 +1,99 @@
+"""The progress line: what it says, that nothing in it can act on the terminal, that it goes."""
+
+from __future__ import annotations
+
+import io
+
+from factories import encoded, hello, series, stream, target, tick
+from podtrace.model.session import Session
+from podtrace.views import ProgressView
+
+SECOND = 1_000_000_000
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    @property
+    def lines(self) -> list[str]:
+        return self.getvalue().split("\r\x1b[K")[1:]
+
+
+class BrokenTerminal(Terminal):
+    def write(self, text: str) -> int:
+        raise OSError(5, "Input/output error")
+
+
+def session(name: str = "demo", count: int = 3412) -> Session:
+    session = Session()
+    lines = stream(hello(targets=[target(name=name)]), tick(series("read", count)))
+    session.feed(encoded(lines))
+    return session
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_time_left_and_events_are_shown() -> None:
+    terminal, clock = Terminal(), Clock()
+    view = ProgressView(terminal, 20 * SECOND, clock)
+    view.begin(session())
+    clock.now += 8.2
+    view.update((), session())
+    assert terminal.lines == [
+        "attaching probes…",
+        "tracing demo… 20s left, 3,412 events, Ctrl-C for the report now",
+        "tracing demo… 12s left, 3,412 events, Ctrl-C for the report now",
+    ]
+
+
+def test_time_left_never_falls_below_zero() -> None:
+    terminal, clock = Terminal(), Clock()
+    view = ProgressView(terminal, SECOND, clock)
+    view.begin(session())
+    clock.now += 30
+    view.idle(session())
+    assert "… 0s left" in terminal.lines[-1]
+
+
+def test_time_passed_is_shown_where_there_is_no_end() -> None:
+    terminal, clock = Terminal(), Clock()
+    view = ProgressView(terminal, None, clock)
+    view.begin(session())
+    clock.now += 7
+    view.idle(session())
+    assert "tracing demo… 7s, " in terminal.lines[-1]
+
+
+def test_name_of_the_target_cannot_act_on_the_terminal() -> None:
+    terminal = Terminal()
+    ProgressView(terminal, SECOND, Clock()).begin(session("\x1b]0;owned\x07\n" + "x" * 300))
+    shown = terminal.lines[-1]
+    assert "\x1b" not in shown
+    assert "\n" not in shown
+    assert len(shown) <= 80
+
+
+def test_line_is_removed_at_the_end() -> None:
+    terminal = Terminal()
+    view = ProgressView(terminal, SECOND, Clock())
+    view.begin(session())
+    view.close()
+    assert terminal.lines[-1] == ""
+
+
+def test_terminal_that_went_away_does_not_end_the_trace() -> None:
+    view = ProgressView(BrokenTerminal(), SECOND, Clock())
+    view.begin(session())
+    view.close()
+
+
+def test_terminal_without_unicode_gets_ascii() -> None:
+    terminal = Terminal()
+    terminal.encoding = "ascii"  # type: ignore[misc]
+    ProgressView(terminal, SECOND, Clock()).begin(session())
+    assert terminal.getvalue().isascii()
