@@ -13,6 +13,8 @@ OTHER_LABEL = "(other)"
 
 Row = dict[str, Tally]
 
+_ADDRESS_CHARACTERS = frozenset("0123456789abcdef:.")
+
 
 class LabelTable:
     """Tallies by label and metric.
@@ -59,7 +61,10 @@ def names_one_thing(label: str) -> bool:
 
 
 def split_peer(peer: str) -> tuple[str, int | None]:
-    """Return address and port of `10.0.0.1:80` or `[::1]:80`; no port where there is none."""
+    """Return address and port of `10.0.0.1:80` or `[::1]:80`; a peer may have no port."""
+    bracketed = peer.startswith("[") and peer.endswith("]")
+    if bracketed or (peer.count(":") > 1 and not peer.startswith("[")):
+        return peer.strip("[]"), None
     address, colon, port = peer.rpartition(":")
     if not colon or not (port.isascii() and port.isdigit()) or len(port) > 5:
         return peer, None
@@ -70,9 +75,9 @@ def split_peer(peer: str) -> tuple[str, int | None]:
 
 def ip_version(peer: str) -> int | None:
     """Return 4 or 6 as the packets were, so 4 for an IPv4-mapped IPv6 address; None if neither."""
-    address, port = split_peer(peer)
-    if port is None:
+    address = split_peer(peer)[0].lower()
+    if not address or not set(address) <= _ADDRESS_CHARACTERS:
         return None
     if ":" not in address:
-        return 4 if "." in address else None
-    return 4 if address.lower().startswith("::ffff:") and "." in address else 6
+        return 4 if address.count(".") == 3 else None
+    return 4 if address.startswith("::ffff:") else 6

@@ -60,6 +60,10 @@ def test_five_times_the_rate_is_a_burst(rate: int, length: int, seconds: int) ->
         assert burst.leading_section == "dns"
 
 
+def test_regular_swing_is_no_burst() -> None:
+    assert bursts_of([10, 40, 130] * 20).periods == ()
+
+
 def test_burst_tells_when_it_was_and_who_led_it() -> None:
     process = Process(7)
     process.name = "batch"
