@@ -189,8 +189,23 @@ int on_sched_process_fork(u64 *ctx) {
     return 0;
 }
 
+// A thread that is not the first of its process takes over that one's number when it executes.
+ALWAYS_INLINE void renumber_thread(u32 before, u32 after) {
+    struct thread *known = threads.lookup(&before);
+
+    if (before == after || !known)
+        return;
+    struct thread value = *known;
+
+    if (threads.update(&after, &value))
+        count_lost(LOST_THREADS_FULL);
+    threads.delete(&before);
+}
+
 int on_sched_process_exec(u64 *ctx) {
     struct task_struct *task = ARG(ctx, 0, struct task_struct *);
+
+    renumber_thread(ARG(ctx, 1, u64), task->pid);
     struct thread *thread = member(0);
 
     if (!thread)
