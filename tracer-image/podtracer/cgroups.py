@@ -137,6 +137,15 @@ def container_folder(container: str, known: Hierarchies) -> str:
     return outermost[0]
 
 
+def container_of(folder: str) -> str:
+    """Id of the innermost container that a cgroup path is in, "" where it is in none."""
+    for part in reversed(folder.split("/")):
+        match = _CONTAINER_NAME.match(part)
+        if match:
+            return match[1]
+    return ""
+
+
 def depth(folder: str, known: Hierarchies) -> int:
     """Level of a cgroup: 1 is a child of the root."""
     return len(Path(folder).relative_to(known.unified).parts)

@@ -17,6 +17,7 @@ from podtrace.wire.schema import SCHEMA
 from podtrace.wire.version import VERSION
 from podtracer import cgroups, loader
 from podtracer.command import Command, remove_leftovers
+from podtracer.containers import ContainerNames
 from podtracer.cost import OwnCost, RunTime
 from podtracer.emit import Stream, StreamClosed
 from podtracer.errors import TracerError
@@ -143,13 +144,10 @@ class _Run:
     def _open_tables(self) -> None:
         self._wall_offset_ns = time.time_ns() - time.monotonic_ns()
         self._maps = OpenMaps(self._loaded.maps, self._plan)
-        self._tables = self._maps.tables(self._container_name, self._wall_offset_ns)
+        self._tables = self._maps.tables(ContainerNames(self._scope).name, self._wall_offset_ns)
         self._ring = RingBuffer(self._loaded.maps["events"], self._plan.ring_bytes)
         self._cost = OwnCost()
         self._run_time = RunTime(list(self._loaded.programs.values()))
-
-    def _container_name(self, cgroup: int) -> str | None:
-        return None
 
     def _say_hello(self) -> None:
         self._began_ns = self._loaded.started_ns
