@@ -144,6 +144,8 @@ def test_fault_is_the_only_finding_above_info(reports: Callable[[str], Report], 
     related = {FINDINGS[fault]}
     if fault == "cpu_throttled":
         related.add(FINDINGS["cpu_starved"])
+    if fault == "retransmits":  # a lost answer makes the round trip of its question a spike
+        related.add(FINDINGS["rtt_spikes"])
     assert set(above) <= related
 
 

@@ -89,7 +89,6 @@ def _rtt_spikes(facts: Facts) -> Finding | None:
     median = samples.durations.quantile(0.5)
     longest = samples.durations.max_ns / 1e9
     multiple = spikes / all_ / max(limits.rtt_spikes_ratio, 1e-9)
-    sent_again = facts.ledger.total("retransmit").count
     return Finding(
         severity=graded(all_, multiple >= limits.critical_multiple),
         title=f"TCP round trips with spikes: {spikes:,} of {all_:,} ({percent(spikes / all_)})",
@@ -106,7 +105,7 @@ def _rtt_spikes(facts: Facts) -> Finding | None:
         "compare with another pod on the same node.",
         samples=all_,
         impact=multiple,
-        explained_by=("retransmits",) if sent_again > spikes else (),
+        explained_by=("retransmits",),
     )
 
 
@@ -119,7 +118,6 @@ def _retransmits(facts: Facts) -> Finding | None:
         return None
     rows = facts.ledger.labels["peer"].rows
     multiple = again / all_ / max(limits.retransmits_ratio, 1e-9)
-    spikes = facts.ledger.total("rtt_spike").count
     return Finding(
         severity=graded(all_, multiple >= limits.critical_multiple),
         title=f"TCP segments sent again: {again:,} of about {all_:,} ({percent(again / all_)})",
@@ -132,7 +130,6 @@ def _retransmits(facts: Facts) -> Finding | None:
         "queue or rate limit on the way, and for a peer that is down.",
         samples=all_,
         impact=multiple,
-        explained_by=("rtt_spikes",) if spikes >= again else (),
     )
 
 
@@ -156,7 +153,6 @@ def _resets(facts: Facts) -> Finding | None:
         "the client's.",
         samples=all_,
         impact=resets / all_ / max(limits.resets_ratio, 1e-9),
-        explained_by=("connects_failing",),
     )
 
 

@@ -231,6 +231,20 @@ def test_effect_stands_behind_its_cause_and_is_no_worse() -> None:
     ]
 
 
+def test_lost_segments_stand_before_the_spikes_that_they_cause() -> None:
+    lines = [
+        series("send", duration_ns=[1000] * 170, bytes=1700),
+        series("rtt", peer=PEER, duration_ns=[4 * MS] * 170 + [220 * MS] * 22),
+        series("rtt_spike", peer=PEER, count=22),
+    ]
+    assert [(item.id, item.severity) for item in issues(*lines)] == [("rtt_spikes", "critical")]
+    found = issues(*lines, series("retransmit", peer=PEER, count=6))
+    assert [(item.id, item.severity) for item in found] == [
+        ("retransmits", "warning"),
+        ("rtt_spikes", "warning"),
+    ]
+
+
 def test_more_severe_findings_come_first_and_then_the_greater_ones() -> None:
     found = issues(
         connects(0, 40),
