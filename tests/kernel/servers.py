@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,11 @@ import pytest
 
 from workload.stage import Program, Stage, StageError
 
-DNS_ADDRESS = "127.77.53.1"
+DNS_ADDRESS = f"127.77.{os.getpid() % 250}.53"
 DNS_ADDRESS_IPV6 = "::1"
 DNS_DELAY_MS = 20.0
+PATIENCE_SECONDS = 60
+"""Another test run on this machine may hold port 53 of the only IPv6 loopback address."""
 
 
 @dataclass
@@ -45,10 +49,15 @@ class Servers:
 def start_servers(stage: Stage, delay_ms: float = DNS_DELAY_MS) -> Servers:
     """Start both; skip the test where the DNS port of these addresses is taken."""
     addresses = ("--address", DNS_ADDRESS, "--address", DNS_ADDRESS_IPV6)
-    try:
-        dns = stage.start("dns_server.py", *addresses, "--delay-ms", delay_ms)
-    except StageError:
-        pytest.skip(f"port 53 of {DNS_ADDRESS} or {DNS_ADDRESS_IPV6} is taken")
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            dns = stage.start("dns_server.py", *addresses, "--delay-ms", delay_ms)
+            break
+        except StageError:
+            if time.monotonic() > deadline:
+                pytest.skip(f"port 53 of {DNS_ADDRESS} or {DNS_ADDRESS_IPV6} is taken")
+            time.sleep(2)
     tcp = stage.start(
         "tcp_server.py",
         *("--listen", "127.0.0.1", "--listen", "::1"),

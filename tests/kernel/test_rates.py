@@ -54,7 +54,6 @@ def test_connect_storm(stage: Stage, tmp_path: Path, compiled: Path, per_second:
     assert received >= LEAST_RECEIVED * truth["connects"]
     assert received + _lost(report) >= truth["connects"]
     assert report["connections.latency.count"] <= truth["established"]
-    assert report["quality.suppressed"] > 0
 
 
 @pytest.mark.parametrize("per_second", [20_000])

@@ -260,7 +260,7 @@ def main() -> None:
     _warm_up(options)
     exact = Exact(options)
     if not options.no_gate:
-        gate.say("ready", pid=os.getpid())
+        gate.say("ready", pid=os.getpid(), gated=True)
         gate.hold()
     if options.fork and (child := os.fork()):
         status = os.waitpid(child, 0)[1]

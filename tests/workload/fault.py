@@ -158,7 +158,7 @@ def main() -> None:
     parser.add_argument("--file", type=Path, required=True)
     options = parser.parse_args()
     load = Load(options)
-    gate.say("ready", pid=os.getpid())
+    gate.say("ready", pid=os.getpid(), gated=True)
     gate.hold()
     end = time.monotonic() + options.seconds
     number = 0

@@ -40,6 +40,7 @@ class Program:
         self.pid = process.pid
         self._buffer = b""
         self._truth: dict[str, Any] | None = None
+        self._is_open = False
         self.facts: dict[str, Any] = {}
 
     def line(self, seconds: float) -> dict[str, Any]:
@@ -61,6 +62,7 @@ class Program:
 
     def go(self) -> None:
         """Open the gate."""
+        self._is_open = True
         assert self.process.stdin is not None
         self.process.stdin.write(b"\n")
         self.process.stdin.flush()
@@ -73,6 +75,9 @@ class Program:
     def truth(self, seconds: float = 30.0) -> dict[str, Any]:
         """Ask for the truth, once, and wait for the process to end."""
         if self._truth is None:
+            if self.facts.get("gated") and not self._is_open:
+                self.go()
+                self.wait_done(seconds)
             self.go()
             self._truth = self.line(seconds)
             while self._truth["state"] != "truth":
