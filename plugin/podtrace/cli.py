@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -99,7 +98,11 @@ def print_error(error: PodtraceError, verbose: bool = False) -> None:
     """Print an error on standard error, made safe for a terminal."""
     from podtrace.report.escape import printable
 
-    lines = traceback.format_exc().splitlines() if verbose and sys.exc_info()[0] else []
+    lines = []
+    if verbose and sys.exc_info()[0] is not None:
+        import traceback
+
+        lines += traceback.format_exc().splitlines()
     lines += [f"error: {error.message}", *(f"  {line}" for line in error.details)]
     if error.hint:
         lines.append(f"hint: {error.hint}")
