@@ -1,0 +1,369 @@
+"""The C sources of the probes against the Python that reads what they write.
+
+The header's enumerations, constants and structures are compiled for this machine as they stand, so
+that the compiler says what they are worth and how they are laid out.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import re
+import shutil
+import struct
+import subprocess
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from podtrace.wire import schema
+from podtrace.wire.histogram import SLOTS
+from podtracer import bpf, loader, maps, plan, probes, records
+from podtracer.drain import Group, GroupKey, OpenIntervals
+
+BPF = Path(__file__).parents[2] / "bpf"
+HEADER = (BPF / "podtrace.h").read_text()
+SOURCES = {path.name: path.read_text() for path in sorted(BPF.glob("*.[ch]"))}
+EVERYTHING = "\n".join(SOURCES.values())
+CODE = re.sub(r"//[^\n]*", "", EVERYTHING)
+COMPILER = shutil.which("gcc") or shutil.which("cc") or shutil.which("clang")
+TYPES = """
+#include <stdint.h>
+typedef uint8_t u8; typedef uint16_t u16; typedef uint32_t u32; typedef uint64_t u64;
+typedef int32_t s32; typedef int64_t s64;
+"""
+
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="needs a C compiler")
+
+LAYOUTS = {
+    "series_key": (records.SERIES_KEY, "label process slot metric target"),
+    "series_value": (records.SERIES_VALUE, "count sum_ns max_ns bytes wait_ns"),
+    "process_value": (
+        records.PROCESS_VALUE,
+        "start_ns exit_ns container_cgroup parent pid exit_status target entered name",
+    ),
+    "file_key": (records.FILE_KEY, "inode device target"),
+    "file_value": (records.FILE_VALUE, "operations bytes max_ns path_bytes path_complete path"),
+    "label_value": (records.LABEL_VALUE, "kind family bytes cut data"),
+    "socket_value": (
+        records.SOCKET_VALUE,
+        "start_ns established_ns label rack_mstamp retransmit_mstamp process target established",
+    ),
+    "dns_value": (records.DNS_VALUE, "start_ns label server process target"),
+    "event": (
+        records.EVENT,
+        "time_ns duration_ns label bytes file process code type target call reason",
+    ),
+}
+"""C structure -> its twin, and the C members that the twin's fields are, in order."""
+
+
+def enumerators(name: str) -> list[str]:
+    body = re.search(rf"^enum {name} \{{(.*?)\}};", HEADER, re.M | re.S)
+    assert body is not None
+    return re.findall(r"\b([A-Z][A-Z0-9_]+)\b", re.sub(r"//.*", "", body[1]))
+
+
+def members(structure: str) -> list[str]:
+    body = re.search(rf"^struct {structure} \{{(.*?)^\}};", HEADER, re.M | re.S)
+    assert body is not None
+    return re.findall(r"(\w+)(?:\[[^\]]*\])?;", re.sub(r"//.*", "", body[1]))
+
+
+STRUCTURES = re.findall(r"^struct (\w+) \{", HEADER, re.M)
+ENUMS = re.findall(r"^enum (\w+) \{", HEADER, re.M)
+CONSTANTS = re.findall(r"^#define (\w+) +(?:0x[0-9a-f]+|\d+|[A-Z_]+)$", HEADER, re.M)
+
+
+def compiled(source: str, target: Path, *options: str) -> Path:
+    assert COMPILER is not None
+    path = target.with_suffix(".c")
+    path.write_text(TYPES + source)
+    subprocess.run([COMPILER, "-O2", "-Wall", *options, "-o", str(target), str(path)], check=True)
+    return target
+
+
+@pytest.fixture(scope="module")
+def header(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return what the compiler makes of the header: `values` and `layouts`."""
+    definitions = re.findall(
+        r"^(?:#define \w+ +(?:0x[0-9a-f]+|\d+|[A-Z_]+)\n|(?:enum|struct) \w+ \{.*?\};\n)",
+        HEADER,
+        re.M | re.S,
+    )
+    names = [*CONSTANTS, *(name for enum in ENUMS for name in enumerators(enum))]
+    prints = [f'printf("\\"{name}\\": %lld,", (long long){name});' for name in names]
+    prints.append('printf("\\"end\\": 0}, \\"layouts\\": {");')
+    for structure in STRUCTURES:
+        prints.append(f'printf("\\"{structure}\\": {{");')
+        for member in members(structure):
+            field = f"((struct {structure} *)0)->{member}"
+            prints.append(
+                f'printf("\\"{member}\\": [%zu, %zu, %d],", offsetof(struct {structure}, {member}),'
+                f" sizeof({field}), SIGNED({field}));"
+            )
+        prints.append(f'printf("\\"sizeof\\": %zu}},", sizeof(struct {structure}));')
+    source = "#include <stdio.h>\n#include <stddef.h>\n" + "".join(definitions)
+    source += "#define SIGNED(x) _Generic((x), s32: 1, s64: 1, default: 0)\n"
+    source += 'int main(void) { printf("{\\"values\\": {");\n' + "\n".join(prints)
+    source += '\nprintf("\\"end\\": {}}}"); return 0; }\n'
+    program = compiled(source, tmp_path_factory.mktemp("header") / "header")
+    output = subprocess.run([str(program)], check=True, capture_output=True).stdout
+    read: dict[str, Any] = json.loads(output)
+    return read
+
+
+def function(name: str, folder: Path) -> Any:
+    """Return an inline function of the probes, compiled as it stands."""
+    text = re.search(rf"^ALWAYS_INLINE (\w+ {name}\(.*?^\}})", EVERYTHING, re.M | re.S)
+    assert text is not None
+    library = compiled(text[1] + "\n", folder / name, "-shared", "-fPIC")
+    return getattr(ctypes.CDLL(str(library)), name)
+
+
+def named(enum: str, prefix: str, header: dict[str, Any]) -> dict[int, str]:
+    """Return number -> name in lower case, without the prefix."""
+    return {header["values"][name]: name.removeprefix(prefix).lower() for name in enumerators(enum)}
+
+
+@needs_compiler
+def test_metrics_have_the_numbers_of_the_header(header: dict[str, Any]) -> None:
+    metrics = named("metric", "METRIC_", header)
+    assert metrics.pop(len(records.METRICS)) == "metrics"
+    assert metrics == {n: name for n, name in enumerate(records.METRICS) if name}
+
+
+@needs_compiler
+def test_losses_have_the_numbers_of_the_header(header: dict[str, Any]) -> None:
+    losses = named("loss", "LOST_", header)
+    assert losses.pop(len(records.LOSSES)) == "places"
+    assert losses == dict(enumerate(records.LOSSES))
+
+
+@needs_compiler
+def test_events_have_the_numbers_of_the_header(header: dict[str, Any]) -> None:
+    assert named("event_type", "EVENT_", header) == dict(enumerate(records.EVENTS[1:], 1))
+
+
+@needs_compiler
+def test_block_reasons_have_the_numbers_of_the_header(header: dict[str, Any]) -> None:
+    assert named("block_reason", "REASON_", header) == dict(enumerate(records.REASONS[1:], 1))
+
+
+@needs_compiler
+def test_kinds_of_system_calls_have_the_numbers_of_the_header(header: dict[str, Any]) -> None:
+    values = header["values"]
+    assert {name: values[name] for name in enumerators("syscall_kind")} == {
+        name: number for number, name in enumerate(plan.CALL_KINDS)
+    }
+    operations = named("syscall_kind", "CALL_", header)
+    assert {number: operations[number] for number in records.OPERATIONS} == records.OPERATIONS
+
+
+@needs_compiler
+def test_constants_are_those_of_the_header(header: dict[str, Any]) -> None:
+    values = header["values"]
+    expected = {
+        "ASPECT_ERROR": records.ASPECT_ERROR,
+        "ASPECT_AGAIN": records.ASPECT_AGAIN,
+        "ASPECT_SLOW": records.ASPECT_SLOW,
+        "GIVEN_UP": records.GIVEN_UP,
+        "SLOTS": SLOTS,
+        "EVENTS_PER_SECOND": schema.MAX_EVENTS_PER_SECOND,
+        "LABEL_PEER": 1,
+        "OVERFLOW_LABEL": 1,
+    }
+    assert {name: values[name] for name in expected} == expected
+
+
+@needs_compiler
+def test_metrics_leave_the_bits_of_their_aspects_free(header: dict[str, Any]) -> None:
+    values = header["values"]
+    aspects = [values[name] for name in ("ASPECT_ERROR", "ASPECT_AGAIN", "ASPECT_SLOW")]
+    assert values["METRICS"] < min(aspects)
+    assert {aspect & records.ASPECT_MASK for aspect in aspects} == set(aspects)
+    assert values["METRICS"] & records.ASPECT_MASK == 0
+
+
+def fields(twin: struct.Struct) -> list[tuple[int, int, bool]]:
+    """Return (offset, size, signed) of each field of a format, padding left out."""
+    offset, found = 0, []
+    for count, code in re.findall(r"(\d*)([a-zA-Z])", twin.format):
+        size = struct.calcsize(f"={code}")
+        if code in "xs":
+            if code == "s":
+                found.append((offset, int(count or 1), False))
+            offset += int(count or 1)
+            continue
+        for _ in range(int(count or 1)):
+            found.append((offset, size, code.islower()))
+            offset += size
+    assert offset == twin.size
+    return found
+
+
+@needs_compiler
+@pytest.mark.parametrize("structure", LAYOUTS)
+def test_structure_is_laid_out_as_its_twin(structure: str, header: dict[str, Any]) -> None:
+    twin, names = LAYOUTS[structure]
+    layout = header["layouts"][structure]
+    assert layout["sizeof"] == twin.size
+    assert [
+        (offset, size, bool(signed)) for offset, size, signed in map(layout.get, names.split())
+    ] == fields(twin)
+
+
+@needs_compiler
+def test_sizes_of_what_is_not_unpacked(header: dict[str, Any]) -> None:
+    layouts = header["layouts"]
+    assert layouts["thread"]["sizeof"] == records.THREAD_VALUE_BYTES
+    assert layouts["dns_key"]["sizeof"] == records.DNS_KEY_BYTES
+
+
+@needs_compiler
+def test_a_running_thread_is_read_where_the_header_has_it(header: dict[str, Any]) -> None:
+    thread = header["layouts"]["thread"]
+    value = bytearray(thread["sizeof"])
+    struct.pack_into("=Q", value, thread["on_cpu_ns"][0], 1000)
+    struct.pack_into("=I", value, thread["process"][0], 4321)
+    value[thread["target"][0]] = 9
+
+    class OneThread(bpf.Map):
+        def __init__(self) -> None:
+            pass
+
+        def batches(self) -> Any:
+            yield memoryview(bytes(4)), memoryview(value), 1
+
+    groups: defaultdict[GroupKey, Group] = defaultdict(Group)
+    OpenIntervals(OneThread()).adjust(groups, 1700)
+    assert {key: group.sum_ns for key, group in groups.items()} == {
+        (records.METRICS.index("cpu"), 4321, 9, 0): 700
+    }
+
+
+def declared_maps() -> dict[str, tuple[str, str]]:
+    """Return map -> (type of its keys, type of its values)."""
+    found = {}
+    for kind, arguments in re.findall(r"^(BPF_(?:HASH|ARRAY))\((.*?)\);", HEADER, re.M | re.S):
+        words = [word.strip() for word in arguments.split(",")]
+        found[words[0]] = (words[1], words[2]) if kind == "BPF_HASH" else ("u32", words[1])
+    return found
+
+
+@needs_compiler
+def test_maps_are_opened_with_the_sizes_of_their_declarations(
+    header: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = {}
+    names = {number: name for number, name in enumerate(loader.MAPS)}
+
+    class Noted(bpf.Map):
+        def __init__(self, fd: int, key_bytes: int, value_bytes: int, entries: int) -> None:
+            opened[names[fd]] = key_bytes, value_bytes
+
+    monkeypatch.setattr(bpf, "Map", Noted)
+    open_maps = maps.OpenMaps({name: fd for fd, name in names.items()}, plan.Plan())
+    open_maps.tables(lambda cgroup: None, 0)
+
+    def size(kind: str) -> int:
+        if kind.startswith("struct "):
+            return int(header["layouts"][kind.removeprefix("struct ")]["sizeof"])
+        return int(kind[1:]) // 8
+
+    declared = {name: (size(k), size(v)) for name, (k, v) in declared_maps().items()}
+    assert opened == {name: declared[name] for name in opened}
+    # The ring buffer is mapped, not opened; the loader alone fills the kinds of system calls.
+    assert set(opened) == set(loader.MAPS) - {"events", "syscall_kinds"}
+
+
+def test_every_map_that_is_handed_over_is_declared() -> None:
+    assert set(loader.MAPS) - set(declared_maps()) == {"events"}
+    assert "BPF_RINGBUF_OUTPUT(events," in HEADER
+
+
+def test_every_program_is_registered_and_every_registered_one_exists() -> None:
+    written = re.findall(r"^int (on_\w+)\(", CODE, re.M)
+    assert sorted(written) == sorted(probe.function for probe in probes.PROBES)
+
+
+def test_every_source_is_compiled() -> None:
+    assert sorted(probes.SOURCES) == sorted(SOURCES)
+
+
+def test_families_of_the_probes_are_those_that_the_sources_know() -> None:
+    known = {name.lower() for name in re.findall(r"\bFAMILY_(\w+)", CODE)}
+    assert known == set(probes.FAMILY_TYPES) == {probe.family for probe in probes.PROBES}
+
+
+def test_structures_that_are_cast_are_registered() -> None:
+    # `name` is the macro's own parameter.
+    used = set(re.findall(r"\bTYPED\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*, (\w+)\)", CODE))
+    assert used - {"name"} == set(probes.CAST_TYPES)
+
+
+def test_members_that_the_sources_test_for_are_optional() -> None:
+    tested = set(re.findall(r"\bHAVE_(\w+?)__(\w+)", CODE))
+    assert tested
+    assert {f"struct {kind}.{member}" for kind, member in tested} <= probes.OPTIONAL
+
+
+@pytest.mark.parametrize("machine", plan.SYSCALLS)
+def test_every_flag_is_used_by_the_sources(machine: str) -> None:
+    given = {flag[2:].partition("=")[0] for flag in plan.Plan().flags(machine, 1)}
+    assert {name for name in given if not re.search(rf"\b{name}\b", CODE)} == set()
+
+
+def test_numbers_of_system_calls_fit_their_array() -> None:
+    array = re.search(r"BPF_ARRAY\(syscall_kinds, u8, (\d+)\)", HEADER)
+    assert array is not None
+    assert max(max(plan.syscall_table(machine)) for machine in plan.SYSCALLS) < int(array[1])
+
+
+def test_every_metric_and_event_is_in_the_schema() -> None:
+    assert set(records.METRICS[1:]) <= set(schema.METRICS)
+    # What podtracer measures without probes: files by their table, throttling by cgroup files.
+    assert set(schema.METRICS) - set(records.METRICS) == {"file", "throttled"}
+    assert set(records.EVENTS[1:]) <= set(schema.EVENTS)
+
+
+@pytest.fixture(scope="module")
+def lower_case(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bytes], bytes]:
+    compiled_function = function("lower_case", tmp_path_factory.mktemp("lower"))
+    compiled_function.argtypes = [ctypes.c_uint64]
+    compiled_function.restype = ctypes.c_uint64
+
+    def call(word: bytes) -> bytes:
+        number = compiled_function(int.from_bytes(word, "little"))
+        return int(number).to_bytes(8, "little")
+
+    return call
+
+
+@needs_compiler
+@pytest.mark.parametrize("position", range(8))
+@pytest.mark.parametrize("around", [b"\0", b"\xff", b"A", b"Z", b"z", b"\x80"])
+def test_every_byte_is_lowered_as_ascii_at_every_position(
+    lower_case: Callable[[bytes], bytes], position: int, around: bytes
+) -> None:
+    for byte in range(256):
+        word = around * position + bytes([byte]) + around * (7 - position)
+        assert lower_case(word) == word.lower()
+
+
+@needs_compiler
+@given(word=st.binary(min_size=8, max_size=8))
+@example(word=b"@AZ[`az{")
+def test_words_are_lowered_as_ascii(lower_case: Callable[[bytes], bytes], word: bytes) -> None:
+    assert lower_case(word) == word.lower()
+
+
+@needs_compiler
+def test_length_bytes_of_a_name_are_no_letters(lower_case: Callable[[bytes], bytes]) -> None:
+    for length in range(64):
+        assert lower_case(bytes([length]) * 8) == bytes([length]) * 8
