@@ -12,7 +12,7 @@ from collections import Counter
 from typing import Any
 
 from podtrace.wire.codec import LineTooLongError, encode
-from podtrace.wire.schema import END, ERROR, HEALTH, HELLO
+from podtrace.wire.schema import END, ERROR, HEALTH, HELLO, MAX_LINE_BYTES
 
 
 class StreamClosed(Exception):
@@ -39,7 +39,7 @@ class Stream:
 
     def hello(self, fields: dict[str, Any]) -> None:
         """Write the first line."""
-        self._write([{"kind": HELLO, "tick": 0, **fields}])
+        self._write([_shortened({"kind": HELLO, "tick": 0, **fields})])
 
     def add(self, kind: str, fields: dict[str, Any], time_ns: int | None = None) -> None:
         """Collect a line of the tick."""
@@ -73,7 +73,7 @@ class Stream:
     def _fitting(self, line: dict[str, Any]) -> list[dict[str, Any]]:
         """Split a line whose histogram is too long for one."""
         try:
-            encode({**line, "seq": 1 << 62, "tick": 1 << 31, "time_ns": 1 << 62})
+            encode({**line, **_LONGEST})
         except LineTooLongError:
             slots = line.get("slots")
             if not slots or len(slots) < 2:
@@ -104,7 +104,7 @@ class Stream:
 
     def error(self, fields: dict[str, str]) -> None:
         """Write why there is no stream, or no more of it."""
-        self._write([{"kind": ERROR, "tick": self._tick, **fields}])
+        self._write([_shortened({"kind": ERROR, "tick": self._tick, **fields})])
 
     def _write(self, lines: list[dict[str, Any]]) -> None:
         now = time.time_ns()
@@ -122,6 +122,33 @@ class Stream:
             raise StreamClosed from error
 
 
+_LONGEST = {"seq": 1 << 62, "tick": 1 << 31, "time_ns": 1 << 62}
 _IDENTITY = frozenset(
     {"kind", "metric", "process", "target", "peer", "name", "path", "reason", "time_ns"}
 )
+
+
+def _shortened(line: dict[str, Any]) -> dict[str, Any]:
+    """Cut the longest texts of a line that must be written until it fits.
+
+    The kernel's reasons for refusing each of twenty probes are longer than a line together.
+    """
+    most = MAX_LINE_BYTES
+    while most:
+        try:
+            encode({**line, **_LONGEST})
+            break
+        except LineTooLongError:
+            most //= 2
+            line = _cut(line, most)
+    return line
+
+
+def _cut(value: Any, most: int) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= most else value[: max(most - 1, 0)] + "…"
+    if isinstance(value, dict):
+        return {key: _cut(item, most) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_cut(item, most) for item in value]
+    return value
