@@ -15,8 +15,10 @@ from podtrace.model.wording import number, percent, seconds
 
 PASSING_ERRORS = frozenset({"EAGAIN", "EINTR"})
 """Errors that a program answers by trying again."""
-LEAST_WAITING_SHARE = 0.02
-"""Waits for a CPU, all together, below this share of the window harm nobody."""
+LEAST_WAITING_SHARE = 0.10
+"""Waits for a CPU, all together, below this share of the window are no finding."""
+LEAST_DISK_SHARE = 0.02
+"""The same for waits for the disk."""
 
 
 def _fsync_slow(facts: Facts) -> Finding | None:
@@ -119,9 +121,11 @@ def _cpu_waiting(facts: Facts) -> Finding | None:
     waited = waits.durations.sum_ns / NS_PER_SECOND
     if ratio is None or p95 is None or waits.count < limits.least_count:
         return None
-    if ratio < limits.run_queue_ratio or p95 < limits.run_queue_p95_seconds:
+    of_window = waited / facts.seconds if facts.seconds else 0.0
+    long_waits = p95 >= limits.run_queue_p95_seconds and of_window >= LEAST_WAITING_SHARE
+    if ratio < limits.run_queue_ratio:
         return None
-    if waited < LEAST_WAITING_SHARE * facts.seconds:
+    if not (long_waits or of_window >= limits.run_queue_time_ratio):
         return None
     return Finding(
         severity=graded(waits.count, ratio >= limits.critical_ratio),
@@ -130,7 +134,9 @@ def _cpu_waiting(facts: Facts) -> Finding | None:
             f"ready, but without a CPU for {seconds(waited)} "
             f"({percent(ratio)}, threshold {percent(limits.run_queue_ratio)})",
             f"95th percentile of a wait {seconds(p95)} "
-            f"(threshold {seconds(limits.run_queue_p95_seconds)})",
+            f"(threshold {seconds(limits.run_queue_p95_seconds)}), all together "
+            f"{percent(of_window)} of the window "
+            f"(threshold {percent(limits.run_queue_time_ratio)})",
             *_top_processes(facts.ledger, "longest waits", lambda item: item.run_queue_ns),
         ),
         next_step="Look at the load of the node and at the pod's CPU request; a request gives it "
@@ -158,7 +164,7 @@ def _disk_wait(facts: Facts) -> Finding | None:
     running = facts.ledger.total("cpu").durations.sum_ns
     limits = facts.limits
     waited = blocked.sum_ns / NS_PER_SECOND
-    if blocked.count < limits.least_count or waited < LEAST_WAITING_SHARE * facts.seconds:
+    if blocked.count < limits.least_count or waited < LEAST_DISK_SHARE * facts.seconds:
         return None
     ratio = blocked.sum_ns / (blocked.sum_ns + running)
     if ratio < limits.disk_wait_ratio:
@@ -209,8 +215,14 @@ HOST_RULES = (
     Rule(
         "cpu_waiting",
         "cpu",
-        "threads are ready to run, but wait for a CPU, for at least 2 % of the window",
-        ("run_queue_ratio", "run_queue_p95_seconds", "critical_ratio", "least_count"),
+        "threads are ready to run, but wait for a CPU: long, or for much of the window",
+        (
+            "run_queue_ratio",
+            "run_queue_p95_seconds",
+            "run_queue_time_ratio",
+            "critical_ratio",
+            "least_count",
+        ),
         _cpu_waiting,
     ),
     Rule(

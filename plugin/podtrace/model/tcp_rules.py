@@ -85,7 +85,7 @@ def _rtt_spikes(facts: Facts) -> Finding | None:
         return None
     rows = facts.ledger.labels["peer"].rows
     above = facts.coverage.threshold_seconds("rtt_spike_ns")
-    over = f"more than {seconds(above)} above" if above else "far above"
+    spike = f"{seconds(above)} or more, and three times" if above else "far above"
     median = samples.durations.quantile(0.5)
     longest = samples.durations.max_ns / 1e9
     multiple = spikes / all_ / max(limits.rtt_spikes_ratio, 1e-9)
@@ -93,7 +93,7 @@ def _rtt_spikes(facts: Facts) -> Finding | None:
         severity=graded(all_, multiple >= limits.critical_multiple),
         title=f"TCP round trips with spikes: {spikes:,} of {all_:,} ({percent(spikes / all_)})",
         evidence=(
-            f"{over} the connection's best in "
+            f"{spike} the connection's shortest, in "
             f"{share_of(spikes, all_, 'round trips', limits.rtt_spikes_ratio)}",
             f"longest round trip {seconds(longest)}",
             f"most spikes: {worst(rows, lambda row: row.get('rtt_spike', NOTHING).count)}",

@@ -62,7 +62,10 @@ class Thresholds:
         0.20, "ratio", "share of waiting in waiting for and using a CPU from which it is a warning"
     )
     run_queue_p95_seconds: float = _limit(
-        0.005, "seconds", "95th percentile of waits for a CPU below which none of it is a warning"
+        0.008, "seconds", "95th percentile of waits for a CPU from which they are a warning"
+    )
+    run_queue_time_ratio: float = _limit(
+        0.25, "ratio", "waits for a CPU, by duration, from which short ones are a warning too"
     )
     disk_wait_ratio: float = _limit(
         0.50, "ratio", "share of disk waits in disk waits and CPU time from which it is told"

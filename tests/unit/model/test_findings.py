@@ -92,7 +92,7 @@ FAULTS: dict[str, list[Line]] = {
         series("throttled", count=8, sum_ns=400 * MS, process=0),
         series("run_queue", duration_ns=[30 * MS] * 200),
     ],
-    "cpu_waiting": [series("run_queue", duration_ns=[8 * MS] * 200)],
+    "cpu_waiting": [series("run_queue", duration_ns=[12 * MS] * 200)],
     "oom_killed": [event("oom_kill")],
     "processes_crashed": [process(300, "app", start_ns=1, exit_ns=2, exit_code=-11)],
     "container_restarted": [event("container_restart")],
@@ -140,7 +140,7 @@ def test_search_list_misses_speak_against_dns_errors() -> None:
         ("files_slow", ["threshold 20 ms"]),
         ("file_errors", ["threshold 10 %"]),
         ("cpu_throttled", ["threshold 10 %"]),
-        ("cpu_waiting", ["threshold 20 %", "threshold 5 ms"]),
+        ("cpu_waiting", ["threshold 20 %", "threshold 8 ms", "threshold 25 %"]),
         ("oom_killed", ["threshold 1"]),
         ("processes_crashed", ["threshold 1"]),
         ("container_restarted", ["threshold 1"]),
@@ -281,9 +281,24 @@ def test_lost_data_is_a_finding(lost: int, severity: str | None) -> None:
     assert any("Do not rely" in line for line in found.verdict.lines) == (severity == "warning")
 
 
-def test_idle_application_on_a_busy_node_is_no_finding() -> None:
-    waits = series("run_queue", duration_ns=[6 * MS] * 3)
-    assert issues(waits, series("cpu", count=0, sum_ns=MS)) == ()
+@pytest.mark.parametrize(
+    ("wait_ms", "waits", "cpu_ms", "found"),
+    [
+        (12, 3, 1, []),  # a nearly idle application on a busy node
+        (12, 15, 50, ["cpu_waiting"]),  # few, but long waits
+        (4, 40, 50, []),  # short waits of a light load
+        (4, 100, 300, ["cpu_waiting"]),  # short waits, but two fifths of the time
+        (4, 100, 4000, []),  # the same waits beside ten times the work
+    ],
+)
+def test_long_waits_or_much_waiting_for_a_cpu_count(
+    wait_ms: int, waits: int, cpu_ms: int, found: list[str]
+) -> None:
+    lines = (
+        series("run_queue", duration_ns=[wait_ms * MS] * waits),
+        series("cpu", count=0, sum_ns=cpu_ms * MS),
+    )
+    assert [issue.id for issue in issues(*lines)] == found
 
 
 def test_disk_wait_is_told_as_info() -> None:
