@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from kernel import bpf_objects
+from kernel import leavings
 from kernel.tracing import Trace
 from workload.stage import Stage
 
@@ -33,7 +33,7 @@ def _program_ns(pid: int) -> tuple[int, int]:
         held |= {
             int(number) for number in re.findall(r"^prog_id:\t(\d+)$", entry.read_text(), re.M)
         }
-    totals = [bpf_objects.run_time(number) for number in held]
+    totals = [leavings.run_time(number) for number in held]
     return sum(ns for ns, _ in totals), sum(count for _, count in totals)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from kernel import bpf_objects
+from kernel import leavings
 from kernel.tracing import ROOT, Trace, command
 from workload.stage import Stage, cgroup_mount
 
@@ -24,25 +24,15 @@ CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 21, 38, 39
 PR_CAPBSET_DROP = 24
 
 
-def _abandoned_cgroups() -> list[Path]:
-    """Return the cgroups of tracers, which are named after their PID, that live no more."""
-    found = []
-    for path in cgroup_mount().glob("podtrace-[0-9]*"):
-        owner = path.name.split("-")[1]
-        if not Path(f"/proc/{owner}").exists():
-            found.append(path)
-    return found
-
-
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
-    programs, links = bpf_objects.programs(), bpf_objects.links()
+    programs, links = leavings.programs(), leavings.links()
     yield
     deadline = time.monotonic() + 3
-    while (left := bpf_objects.orphans(programs, links)) and time.monotonic() < deadline:
+    while (left := leavings.orphans(programs, links)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert left == []
-    assert _abandoned_cgroups() == []
+    assert leavings.abandoned_cgroups() == []
 
 
 def _drop_capabilities() -> None:

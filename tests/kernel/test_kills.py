@@ -16,9 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from kernel import bpf_objects
+from kernel import leavings
 from kernel.tracing import ROOT, command
-from workload.stage import cgroup_mount
 
 KILLS = int(os.environ.get("PODTRACE_KILLS", "12"))
 WITHIN_SECONDS = 2.0
@@ -40,10 +39,6 @@ def _marked(mark: str) -> dict[int, str]:
     return found
 
 
-def _own_cgroups() -> set[Path]:
-    return {path for path in cgroup_mount().iterdir() if path.name.startswith("podtrace")}
-
-
 def _wait_until_gone(mark: str, seconds: float) -> dict[int, str]:
     deadline = time.monotonic() + seconds
     while (left := _marked(mark)) and time.monotonic() < deadline:
@@ -56,8 +51,7 @@ def _wait_until_gone(mark: str, seconds: float) -> dict[int, str]:
 @pytest.mark.parametrize("victim", ["tracer", "plugin", "both"])
 def test_nothing_is_left(victim: str, scope: str) -> None:
     chance = random.Random(f"{victim} {scope}")
-    programs, links = bpf_objects.programs(), bpf_objects.links()
-    before = _own_cgroups()
+    programs, links = leavings.programs(), leavings.links()
     for number in range(max(1, KILLS // 6)):
         mark = uuid.uuid4().hex
         target = ("--", "/bin/sleep", "600") if scope == "command" else ("--pid", os.getpid())
@@ -90,7 +84,7 @@ def test_nothing_is_left(victim: str, scope: str) -> None:
             left = _wait_until_gone(mark, WITHIN_SECONDS)
         assert left == {}, context
     assert _wait_for_no_orphans(programs, links) == []
-    assert _own_cgroups() <= before
+    assert leavings.abandoned_cgroups() == []
 
 
 def _start_again() -> None:
@@ -106,6 +100,6 @@ def _start_again() -> None:
 
 def _wait_for_no_orphans(programs: set[int], links: set[int]) -> list[str]:
     deadline = time.monotonic() + 3
-    while (left := bpf_objects.orphans(programs, links)) and time.monotonic() < deadline:
+    while (left := leavings.orphans(programs, links)) and time.monotonic() < deadline:
         time.sleep(0.1)
     return left

@@ -1,6 +1,6 @@
-"""What the kernel holds of eBPF, by its own numbers, and which process holds it.
+"""What a dead tracer could have left: eBPF objects that nobody holds, cgroups without an owner.
 
-A program or link that no process has open is one that a dead tracer left behind.
+Programs and links are listed by the kernel's own numbers; those of living processes are not ours.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import os
 import re
 import struct
 from pathlib import Path
+
+from workload.stage import cgroup_mount
 
 _SYSCALL_BPF = {"x86_64": 321, "aarch64": 280}
 _PROG_GET_NEXT_ID = 11
@@ -73,6 +75,15 @@ def orphans(programs_before: set[int], links_before: set[int]) -> list[str]:
     return [
         *(f"program {number}" for number in new_programs - held_programs if number in programs()),
         *(f"link {number}" for number in new_links - held_links if number in links()),
+    ]
+
+
+def abandoned_cgroups() -> list[Path]:
+    """Return the cgroups of tracers, which are named after their PID, that live no more."""
+    return [
+        path
+        for path in cgroup_mount().glob("podtrace-[0-9]*")
+        if not Path(f"/proc/{path.name.split('-')[1]}").exists()
     ]
 
 
