@@ -40,7 +40,8 @@ def hierarchies(mountinfo: str = "/proc/self/mountinfo") -> Hierarchies:
     """Read where cgroups are mounted (proc(5), mountinfo)."""
     unified = ""
     controllers: dict[str, str] = {}
-    for line in Path(mountinfo).read_text(errors="surrogateescape").splitlines():
+    # Only the newline is escaped in paths, not what else Python takes for the end of a line.
+    for line in os.fsdecode(Path(mountinfo).read_bytes()).split("\n")[:-1]:
         fields, _, source = line.partition(" - ")
         kind, _, options = source.split(" ", 2)
         path = re.sub(r"\\(\d{3})", lambda match: chr(int(match[1], 8)), fields.split(" ")[4])
@@ -73,7 +74,7 @@ def resolve(path: str, known: Hierarchies) -> str:
             if inside is not None:
                 break
     if inside is None:
-        inside = path.strip("/")
+        inside = os.path.normpath("/" + path).strip("/")
     folder = os.path.join(unified, inside) if inside else unified
     if not os.path.isfile(os.path.join(folder, "cgroup.procs")):
         raise TracerError(
