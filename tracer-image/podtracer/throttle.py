@@ -13,6 +13,8 @@ from pathlib import Path
 from podtracer.cgroups import Hierarchies, processes
 from podtracer.target import Scope
 
+PROC = "/proc"
+
 
 class Throttling:
     """Tells each tick's throttled periods and time of each target."""
@@ -34,6 +36,9 @@ class Throttling:
                 # A cgroup that is met later may have a past from before the trace.
                 before = self._before.get(folder, now)
                 self._before[folder] = now
+                if now[0] < before[0] or now[1] < before[1]:
+                    # It was removed, or made anew under the same name.
+                    before = (0, 0)
                 periods += now[0] - before[0]
                 ns += now[1] - before[1]
             if periods or ns:
@@ -59,11 +64,11 @@ class Throttling:
 
 def _cpu_folder(pid: int, known: Hierarchies) -> str | None:
     try:
-        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+        text = os.fsdecode(Path(PROC, str(pid), "cgroup").read_bytes())
     except OSError:
         return None
     root = known.controllers.get("cpu")
-    for line in lines:
+    for line in text.split("\n")[:-1]:
         _, controllers, path = line.split(":", 2)
         if root is not None and "cpu" in controllers.split(","):
             return root + path if path != "/" else None
