@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 
 from podtracer import cgroups, lifetime
 from podtracer.command import remove_leftovers
@@ -63,10 +64,28 @@ def main(argv: list[str]) -> int:
         gid=options.gid,
         hidden=frozenset(filter(None, os.environ.get("PODTRACE_HIDE", "").split(","))),
     )
+    stream = Stream(sys.stdout.fileno())
     try:
-        return run(request, Stream(sys.stdout.fileno()))
+        try:
+            return run(request, stream)
+        except Exception as error:
+            if isinstance(error, StreamClosed):
+                raise
+            stream.error(_defect(error))
+            return 1
     except StreamClosed:
         return 1
+
+
+def _defect(error: Exception) -> dict[str, str]:
+    """Say on the stream what would be a traceback: standard error may be COMMAND's."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{os.path.basename(frame.filename)}:{frame.lineno}"
+    return {
+        "code": "internal",
+        "message": f"the tracer failed at {place}: {type(error).__name__}: {error}",
+        "hint": "Report this with the kernel's version and the command line.",
+    }
 
 
 if __name__ == "__main__":
