@@ -77,7 +77,8 @@ def container_scope(container: str, name: str) -> Scope:
     """Scope of a container by its id; raises TracerError where there is none."""
     known = cgroups.hierarchies()
     folder = cgroups.container_folder(container, known)
-    return _of_folder(folder, name or container[: cgroups.SHORTEST_ID], "container", known)
+    name = name or cgroups.container_of(folder)[: cgroups.SHORTEST_ID]
+    return _of_folder(folder, name, "container", known)
 
 
 def _of_folder(folder: str, name: str, kind: str, known: cgroups.Hierarchies) -> Scope:
