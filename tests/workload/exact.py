@@ -20,6 +20,7 @@ from typing import Any
 
 import dns_message
 import gate
+from burn import burn
 
 MESSAGE_BYTES = 100
 RECORD_BYTES = 512
@@ -44,7 +45,7 @@ class Exact:
         self._use_file()
         self._use_pipe()
         self._sleep()
-        self._burn()
+        burn(self.options.cpu_seconds)
         stay_ns = time.monotonic_ns()
         if self.options.stay:
             time.sleep(self.options.stay)
@@ -186,11 +187,6 @@ class Exact:
         for _ in range(2):
             time.sleep(self.options.sleep_seconds / 2)
         self.truth["sleep_ns"] = time.monotonic_ns() - before_ns
-
-    def _burn(self) -> None:
-        until_ns = time.thread_time_ns() + int(self.options.cpu_seconds * 1e9)
-        while time.thread_time_ns() < until_ns:
-            pass
 
 
 def _at(options: argparse.Namespace) -> tuple[str, int]:

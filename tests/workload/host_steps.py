@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from burn import burn
 from network_steps import error_name
 
 
@@ -81,13 +82,13 @@ class HostSteps:
     def burn(self, seconds: float, processes: int = 0) -> list[int]:
         """Use the CPU here, or in so many children; return the PIDs."""
         if not processes:
-            _burn(seconds)
+            burn(seconds)
             return [os.getpid()]
         children = []
         for _ in range(processes):
             child = os.fork()
             if not child:
-                _burn(seconds)
+                burn(seconds)
                 os._exit(3)
             children.append(child)
         for child in children:
@@ -131,12 +132,6 @@ class HostSteps:
                     sock.recv(1)
 
             return _timed(receive)
-
-
-def _burn(seconds: float) -> None:
-    until = time.thread_time() + seconds
-    while time.thread_time() < until:
-        pass
 
 
 def _timed(action: Callable[[], object]) -> float:
