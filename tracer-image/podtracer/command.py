@@ -63,9 +63,13 @@ class Command:
         if self.pid == 0:
             os.close(self._go_write)
             self._become(failed_write)
+        # Here and in the child: whoever comes first, the group exists when it is to be killed.
+        with contextlib.suppress(ProcessLookupError):
+            os.setpgid(self.pid, self.pid)
         os.close(self._go_read)
         os.close(failed_write)
-        self._status: int | None = None
+        self._code: int | None = None
+        self._ended = False
 
     @property
     def name(self) -> str:
@@ -80,7 +84,7 @@ class Command:
             signal.set_wakeup_fd(-1)
             uid, gid = self._identity
             if uid is not None and gid is not None:
-                os.initgroups(_user_name(uid), gid)
+                _set_groups(uid, gid)
                 os.setgid(gid)
                 os.setuid(uid)
             # After the change of identity, which clears it.
@@ -98,7 +102,9 @@ class Command:
         """Let COMMAND go; raises TracerError when the kernel cannot execute it."""
         if self.cgroup:
             Path(self.cgroup, "cgroup.procs").write_text(str(self.pid))
-        os.write(self._go_write, b"g")
+        # It may have ended already: killed, or for the reason that is read below.
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._go_write, b"g")
         os.close(self._go_write)
         failure = os.read(self._failed_read, 256).decode()
         os.close(self._failed_read)
@@ -113,11 +119,14 @@ class Command:
 
     def poll(self) -> int | None:
         """Exit code of COMMAND, minus the signal that ended it; None while it runs."""
-        if self._status is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self._status = status
-        return None if self._status is None else os.waitstatus_to_exitcode(self._status)
+        if self._code is None:
+            # Not reaped before the end, so that its number stays that of its process group.
+            options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+            ended = os.waitid(os.P_PID, self.pid, options)
+            if ended is not None:
+                exited = ended.si_code == os.CLD_EXITED
+                self._code = ended.si_status if exited else -ended.si_status
+        return self._code
 
     def interrupt(self) -> None:
         """Ask COMMAND to stop, then insist."""
@@ -132,18 +141,26 @@ class Command:
 
     def end(self) -> None:
         """Kill what is left of COMMAND and its descendants and remove its cgroup."""
-        if self.poll() is None:
+        if not self._ended:
+            self._ended = True
+            os.kill(self.pid, signal.SIGKILL)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
-            self._status = os.waitpid(self.pid, 0)[1]
+            status = os.waitpid(self.pid, 0)[1]
+            self._code = os.waitstatus_to_exitcode(status)
         if self.cgroup:
             remove(self.cgroup)
 
 
-def _user_name(uid: int) -> str:
+def _set_groups(uid: int, gid: int) -> None:
     import pwd
 
-    return pwd.getpwuid(uid).pw_name
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        os.setgroups([gid])
+    else:
+        os.initgroups(name, gid)
 
 
 def _make_cgroup(known: cgroups.Hierarchies) -> str:

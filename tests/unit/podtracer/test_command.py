@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from podtracer.cgroups import Hierarchies
+from podtracer.command import Command, find_program, remove_leftovers
+from podtracer.errors import TracerError
+
+NOWHERE = Hierarchies("", {})
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+Start = Callable[..., Command]
+
+
+def program(folder: Path, name: str = "tool", mode: int = 0o755, text: str = "#!/bin/sh\n") -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def error_of(name: str, path: str | None = None) -> TracerError:
+    with pytest.raises(TracerError) as caught:
+        find_program(name, path)
+    return caught.value
+
+
+def test_a_program_is_found_on_the_path(tmp_path: Path) -> None:
+    program(tmp_path / "second")
+    first = program(tmp_path / "first")
+    path = f"{tmp_path}/empty:{tmp_path}/first:{tmp_path}/second"
+    assert find_program("tool", path) == str(first)
+
+
+def test_a_program_given_by_its_path_is_made_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = program(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert find_program("./tool", None) == str(found)
+    assert find_program(str(found), "") == str(found)
+    assert find_program("tool", ".") == str(found)
+
+
+def test_a_name_is_not_looked_for_beside_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    error = error_of("tool", "/nonexistent")
+    assert (error.code, error.message) == ("no_command", "there is no program 'tool'")
+
+
+def test_a_path_to_nothing(tmp_path: Path) -> None:
+    assert error_of(f"{tmp_path}/nothing").code == "no_command"
+
+
+def test_a_file_without_the_right_to_execute_and_a_folder(tmp_path: Path) -> None:
+    path = program(tmp_path, mode=0o644)
+    for name, on_path in ((str(path), None), (str(tmp_path), None), ("tool", str(tmp_path))):
+        error = error_of(name, on_path)
+        assert error.code == "not_executable"
+    assert error.message == f"'{path}' is not an executable file"
+    assert error.hint.endswith(f"-- sh {path}")
+
+
+@pytest.fixture
+def made() -> Iterator[Start]:
+    """Return a maker of commands in no cgroup, which are ended with the test."""
+    commands = []
+
+    def make(*argv: str, uid: int | None = None, gid: int | None = None) -> Command:
+        commands.append(Command(argv, uid, gid, NOWHERE))
+        return commands[-1]
+
+    yield make
+    for command in commands:
+        command.end()
+
+
+def wait(command: Command) -> int:
+    deadline = time.monotonic() + 20
+    while (code := command.poll()) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    return code
+
+
+def test_command_does_nothing_before_it_is_let_go(made: Start, tmp_path: Path) -> None:
+    command = made("touch", f"{tmp_path}/touched")
+    time.sleep(0.1)
+    assert not (tmp_path / "touched").exists()
+    assert command.poll() is None
+    command.start()
+    assert wait(command) == 0
+    assert (tmp_path / "touched").exists()
+
+
+def test_command_is_the_process_that_was_forked(made: Start, tmp_path: Path) -> None:
+    command = made("sh", "-c", f'echo "$$" "$0" "$@" > {tmp_path}/out', "zero", "a b")
+    command.start()
+    wait(command)
+    assert (tmp_path / "out").read_text() == f"{command.pid} zero a b\n"
+    assert command.name == "sh"
+
+
+@pytest.mark.parametrize(("script", "code"), [("exit 3", 3), ("kill -TERM $$", -15)])
+def test_exit_code_is_of_the_program_or_of_the_signal(made: Start, script: str, code: int) -> None:
+    command = made("sh", "-c", script)
+    command.start()
+    assert wait(command) == code
+    assert command.poll() == code
+
+
+def test_command_does_not_ignore_what_the_tracer_ignores(made: Start) -> None:
+    # An ignored SIGPIPE would be inherited through exec; it is ignored in this process.
+    assert signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN
+    command = made("sh", "-c", "kill -PIPE $$; exit 5")
+    command.start()
+    assert wait(command) == -signal.SIGPIPE
+
+
+def test_what_the_kernel_cannot_execute_is_an_error(made: Start, tmp_path: Path) -> None:
+    path = program(tmp_path, text="\x7fno program")
+    command = made(str(path))
+    with pytest.raises(TracerError) as caught:
+        command.start()
+    assert caught.value.code == "not_executable"
+    assert caught.value.message == f"'{path}' cannot be executed: Exec format error"
+
+
+def test_a_command_that_was_killed_before_it_began_has_its_exit_code(made: Start) -> None:
+    command = made("sh", "-c", "exit 0")
+    os.kill(command.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, command.pid, os.WEXITED | os.WNOWAIT)
+    command.start()
+    assert wait(command) == -signal.SIGKILL
+
+
+@needs_root
+def test_command_runs_as_the_user_that_is_named(made: Start) -> None:
+    nobody = pwd.getpwnam("nobody")
+    command = made("sh", "-c", f"test $(id -u) = {nobody.pw_uid} && exit 7", uid=nobody.pw_uid,
+                   gid=nobody.pw_gid)  # fmt: skip
+    command.start()
+    assert wait(command) == 7
+
+
+@needs_root
+def test_a_user_without_an_account_has_the_group_that_is_named(made: Start) -> None:
+    command = made("sh", "-c", 'test "$(id -u) $(id -G)" = "54321 54322" && exit 7', uid=54321,
+                   gid=54322)  # fmt: skip
+    command.start()
+    assert wait(command) == 7
+
+
+def test_interrupted_command_may_end_by_itself(made: Start, tmp_path: Path) -> None:
+    command = made("sh", "-c", f"trap 'exit 4' INT; : > {tmp_path}/ready; sleep 30 & wait")
+    command.start()
+    while not (tmp_path / "ready").exists():
+        time.sleep(0.005)
+    command.interrupt()
+    assert command.poll() == 4
+
+
+def ends(pid: int) -> bool:
+    """Wait until a process has ended."""
+    stat = Path(f"/proc/{pid}/stat")
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            if stat.read_text().rpartition(")")[2].split()[0] in "ZX":
+                return True
+        except OSError:
+            return True
+        time.sleep(0.005)
+    return False
+
+
+@pytest.mark.parametrize(("rest", "code"), [("wait", -signal.SIGKILL), ("exit 6", 6)])
+def test_end_of_a_command_is_the_end_of_its_group(
+    made: Start, tmp_path: Path, rest: str, code: int
+) -> None:
+    script = f"sleep 30 & echo $! > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; {rest}"
+    command = made("sh", "-c", script)
+    command.start()
+    while not (tmp_path / "pid").exists():
+        time.sleep(0.005)
+    if code > 0:
+        assert wait(command) == code
+    command.end()
+    assert command.poll() == code
+    assert ends(int((tmp_path / "pid").read_text()))
+
+
+def test_a_command_can_be_ended_before_it_was_let_go_and_twice(made: Start) -> None:
+    command = made("sleep", "30")
+    command.end()
+    command.end()
+    assert command.poll() == -signal.SIGKILL
+
+
+def start_time(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+
+
+def test_command_gets_a_cgroup_that_names_its_tracer(tmp_path: Path) -> None:
+    command = Command(["true"], None, None, Hierarchies(str(tmp_path), {}))
+    name = f"podtrace-{os.getpid()}-{start_time(os.getpid())}"
+    assert command.cgroup == str(tmp_path / name)
+    assert (tmp_path / name).is_dir()
+    command.end()
+    assert not (tmp_path / name).exists()
+
+
+def test_command_runs_without_a_cgroup_where_none_can_be_made(tmp_path: Path) -> None:
+    command = Command(["true"], None, None, Hierarchies(str(tmp_path / "nowhere"), {}))
+    assert command.cgroup == ""
+    command.end()
+
+
+def test_only_cgroups_of_tracers_that_have_died_are_left_over(tmp_path: Path) -> None:
+    own, began = os.getpid(), start_time(os.getpid())
+    gone = int(Path("/proc/sys/kernel/pid_max").read_text()) + 1
+    kept = [f"podtrace-{own}-{began}", "podtrace", "podtrace-1", f"podtrace-{gone}-5-x",
+            f"my-podtrace-{gone}-5", "podtrace-demo-1"]  # fmt: skip
+    removed = [f"podtrace-{gone}-5", f"podtrace-{own}-{began + 1}"]
+    for name in (*kept, *removed):
+        (tmp_path / name / "below").mkdir(parents=True)
+    found = remove_leftovers(Hierarchies(str(tmp_path), {}))
+    assert sorted(found) == sorted(str(tmp_path / name) for name in removed)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+
+
+def test_without_version_2_nothing_is_left_over() -> None:
+    assert remove_leftovers(NOWHERE) == []
