@@ -13,6 +13,7 @@ from podtracer import bpf
 
 _SAMPLE_NS = 50_000_000
 _PAUSE_NS = (1_500_000_000, 3_500_000_000)
+_NEVER_NS = 1 << 63
 
 
 def resident_bytes() -> int:
@@ -65,7 +66,6 @@ class RunTime:
         self._next_ns = 0
         self._spent_ns = 0
         self._sampled_ns = 0
-        self._available = True
         self._misses = 0
 
     def wake_ns(self) -> int:
@@ -74,13 +74,13 @@ class RunTime:
 
     def step(self, now_ns: int) -> None:
         """Begin or end a sample when its time has come."""
-        if not self._available or now_ns < self.wake_ns():
+        if now_ns < self.wake_ns():
             return
         if self._switch is None:
             try:
                 self._switch = bpf.enable_run_time_statistics()
             except OSError:
-                self._available = False
+                self._next_ns = _NEVER_NS
                 return
             self._began_ns = time.monotonic_ns()
             self._began_total = self._total()
