@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import traceback
@@ -12,6 +13,13 @@ from podtracer.command import remove_leftovers
 from podtracer.emit import Stream, StreamClosed
 from podtracer.plan import Thresholds
 from podtracer.tracer import Request, run
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < math.inf:
+        raise ValueError(text)
+    return seconds
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -24,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     scope.add_argument("--command", action="store_true", help="trace what stands behind --")
     scope.add_argument("--cleanup", action="store_true", help="remove what dead tracers left")
     parser.add_argument("--name", default="", help="what the report calls the target")
-    parser.add_argument("--for", type=float, dest="seconds", metavar="SECONDS")
+    parser.add_argument("--for", type=_seconds, dest="seconds", metavar="SECONDS")
     parser.add_argument("--rtt-spike", type=int, default=defaults.rtt_spike_ns, metavar="NS")
     parser.add_argument("--slow-file", type=int, default=defaults.slow_file_ns, metavar="NS")
     parser.add_argument("--long-block", type=int, default=defaults.long_block_ns, metavar="NS")

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from podtrace.wire.codec import Decoder
+from podtracer import __main__ as command_line
+from podtracer import lifetime
+from podtracer.emit import Stream, StreamClosed
+from podtracer.plan import Thresholds
+from podtracer.tracer import Request
+
+TRACER = Path(__file__).parents[3] / "tracer-image"
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
+    """Return the requests that the command line makes, which are not carried out."""
+    made: list[Request] = []
+
+    def run(request: Request, stream: Stream) -> int:
+        made.append(request)
+        return 0
+
+    monkeypatch.setattr(command_line, "run", run)
+    monkeypatch.setattr(lifetime, "set_name", lambda name: None)
+    monkeypatch.delenv("PODTRACE_HIDE", raising=False)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("words", "request_made"),
+    [
+        ("--cgroup demo/app", Request(cgroup="demo/app")),
+        ("--pid 77 --name web", Request(pid=77, name="web")),
+        ("--container 0123456789ab", Request(container="0123456789ab")),
+        ("--command -- ls -l --pid 3", Request(command=("ls", "-l", "--pid", "3"))),
+        ("--command -- sh -c -- x", Request(command=("sh", "-c", "--", "x"))),
+        ("--cgroup a --for 2.5", Request(cgroup="a", seconds=2.5)),
+        ("--cgroup a --for 0", Request(cgroup="a", seconds=0)),
+        (
+            "--cgroup a --rtt-spike 1 --slow-file 2 --long-block 3",
+            Request(cgroup="a", thresholds=Thresholds(1, 2, 3)),
+        ),
+        ("--command --uid 5 --gid 6 -- ls", Request(command=("ls",), uid=5, gid=6)),
+    ],
+)
+def test_words_become_a_request(requests: list[Request], words: str, request_made: Request) -> None:
+    assert command_line.main(words.split()) == 0
+    assert requests == [request_made]
+
+
+def test_members_to_hide_come_from_the_environment(
+    requests: list[Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PODTRACE_HIDE", "tracepoint tcp_probe,struct mount,")
+    command_line.main(["--pid", "1"])
+    assert requests[0].hidden == {"tracepoint tcp_probe", "struct mount"}
+
+
+def test_tracer_is_bound_to_the_parent_that_is_named(
+    requests: list[Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound: list[int] = []
+    monkeypatch.setattr(lifetime, "die_with_parent_of", bound.append)
+    command_line.main(["--pid", "1", "--parent", "99"])
+    command_line.main(["--pid", "1"])
+    assert (bound, [request.parent for request in requests]) == ([99], [99, None])
+
+
+def test_a_closed_stream_is_no_success(
+    requests: list[Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(request: Request, stream: Stream) -> int:
+        raise StreamClosed
+
+    monkeypatch.setattr(command_line, "run", run)
+    assert command_line.main(["--pid", "1"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("", "is required"),
+        ("--name x", "is required"),
+        ("--cgroup a --pid 1", "not allowed with"),
+        ("--pid one", "invalid int value"),
+        ("--command", "--command needs -- COMMAND"),
+        ("--command --", "--command needs -- COMMAND"),
+        ("--pid 1 -- ls", "-- COMMAND needs --command"),
+        ("--pid 1 extra", "unrecognized arguments: extra"),
+        ("--pid 1 --for soon", "--for: invalid"),
+        ("--pid 1 --for nan", "--for: invalid"),
+        ("--pid 1 --for inf", "--for: invalid"),
+        ("--pid 1 --for=-1", "--for: invalid"),
+    ],
+)
+def test_words_that_make_no_request(
+    requests: list[Request], capsys: pytest.CaptureFixture[str], words: str, complaint: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        command_line.main(words.split())
+    assert caught.value.code == 2
+    assert complaint in capsys.readouterr().err
+    assert requests == []
+
+
+def tracer(*words: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "podtracer", *words],
+        env={**os.environ, "PYTHONPATH": str(TRACER)},
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--cgroup", "no/such/cgroup"], {"no_cgroup", "no_cgroup2"}),
+        (["--cgroup", "é" * 9000], {"no_cgroup", "no_cgroup2"}),
+        (["--pid", "0"], {"no_process"}),
+        (["--container", "nginx"], {"bad_container"}),
+        (["--command", "--", "/no/such/program"], {"no_command"}),
+        (["--command", "--", "/"], {"not_executable"}),
+    ],
+)
+def test_what_cannot_be_traced_is_an_error_line_and_nothing_else(
+    words: list[str], code: set[str]
+) -> None:
+    result = tracer(*words)
+    assert (result.returncode, result.stderr) == (1, b"")
+    decoder = Decoder()
+    (line,) = decoder.feed(result.stdout)
+    assert (line["kind"], line["seq"], decoder.damage) == ("error", 1, {})
+    assert line["code"] in code
+    assert line["message"] and line["hint"]
+    assert json.loads(result.stdout) == line
