@@ -16,37 +16,41 @@
 // A resolver that asks several servers at once sends its copies within this time: not a retry.
 #define PARALLEL_NS 10000000
 
+// A segment of TCP may carry several messages: queries sent together (for both kinds of address),
+// answers put together. Each more multiplies the verifier's work.
+#define QUERIES_MOST 2
+#define ANSWERS_MOST 4
+
 struct dns_packet {
     u64 server;  // its address, mixed
-    u32 offset;  // of the DNS header
+    u32 offset;  // of the message's header
+    u32 next;    // of the message behind it
     u32 length;  // of the packet
-    u16 source_port;
-    u16 destination_port;
-    u16 id;
+    bool tcp;
     u8 flags;
     u8 rcode;
+    u16 id;
 };
 
-// Parse the headers up to the DNS header; false: not a DNS message, or not its first packet.
+// Parse the headers up to the first message; false: not to or from a DNS server.
 ALWAYS_INLINE bool parse_packet(struct __sk_buff *skb, struct dns_packet *packet, bool outbound) {
-    u8 head[4];
+    u8 head;
     u16 ports[2];
-    u16 dns[3];
     u8 protocol;
     u32 offset;
 
-    if (bpf_skb_load_bytes(skb, 0, head, 1))
+    if (bpf_skb_load_bytes(skb, 0, &head, 1))
         return false;
     packet->length = skb->len;
-    if (head[0] >> 4 == 4) {
+    if (head >> 4 == 4) {
         u32 address;
 
-        offset = (head[0] & 15) * 4;
+        offset = (head & 15) * 4;
         if (bpf_skb_load_bytes(skb, 9, &protocol, 1) ||
             bpf_skb_load_bytes(skb, outbound ? 16 : 12, &address, 4))
             return false;
         packet->server = address;
-    } else if (head[0] >> 4 == 6) {
+    } else if (head >> 4 == 6) {
         u64 address[2];
 
         offset = IPV6_HEADER_BYTES;
@@ -61,34 +65,40 @@ ALWAYS_INLINE bool parse_packet(struct __sk_buff *skb, struct dns_packet *packet
         return false;
     if (bpf_skb_load_bytes(skb, offset, ports, 4))
         return false;
-    packet->source_port = bpf_ntohs(ports[0]);
-    packet->destination_port = bpf_ntohs(ports[1]);
-    if ((outbound ? packet->destination_port : packet->source_port) != DNS_PORT)
+    if (ports[outbound ? 1 : 0] != bpf_htons(DNS_PORT))
         return false;
-    if (protocol == PROTOCOL_UDP) {
-        offset += UDP_HEADER_BYTES;
-    } else {
-        u16 prefix;
+    packet->tcp = protocol == PROTOCOL_TCP;
+    if (!packet->tcp) {
+        packet->next = offset + UDP_HEADER_BYTES;
+        return true;
+    }
+    if (bpf_skb_load_bytes(skb, offset + 12, &head, 1))
+        return false;
+    packet->next = offset + (head >> 4) * 4;
+    return true;
+}
 
-        if (bpf_skb_load_bytes(skb, offset + 12, head, 1))
+// Step to the next message of the packet; false: there is none that can be read.
+ALWAYS_INLINE bool next_message(struct __sk_buff *skb, struct dns_packet *packet) {
+    u16 header[3];
+    u32 offset = packet->next;
+
+    if (offset + DNS_HEADER_BYTES > packet->length || bpf_skb_load_bytes(skb, offset, header, 6))
+        return false;
+    packet->next = packet->length;
+    // Over TCP each message has its length before it, sent together with it or in a segment of its
+    // own. One question, as every resolver asks, tells the two apart.
+    if (packet->tcp && header[2] != bpf_htons(1)) {
+        packet->next = offset + 2 + bpf_ntohs(header[0]);
+        offset += 2;
+        if (bpf_skb_load_bytes(skb, offset, header, 6))
             return false;
-        offset += (head[0] >> 4) * 4;
-        if (offset + DNS_HEADER_BYTES > packet->length)
-            return false;
-        // The message's length stands before it, or was sent in a segment of its own.
-        if (bpf_skb_load_bytes(skb, offset, &prefix, 2))
-            return false;
-        if ((u32)bpf_ntohs(prefix) + 2 >= packet->length - offset)
-            offset += 2;
     }
     packet->offset = offset;
-    if (bpf_skb_load_bytes(skb, offset, dns, 6))
-        return false;
-    packet->id = dns[0];
-    packet->flags = dns[1] & 0xff;
-    packet->rcode = dns[1] >> 8 & 15;
-    // One question: what every resolver sends.
-    return dns[2] == bpf_htons(1);
+    packet->id = header[0];
+    packet->flags = header[1] & 0xff;
+    packet->rcode = header[1] >> 8 & 15;
+    return header[2] == bpf_htons(1);
 }
 
 // Lower the case of eight bytes at once; a label's length byte is below 'A' and stays.
@@ -101,48 +111,34 @@ ALWAYS_INLINE u64 lower_case(u64 word) {
     return word | upper >> 2;
 }
 
+// The name asked for, as on the wire up to the zero that ends it, in lower case. What a hostile
+// program puts behind a zero inside a label is not read.
 ALWAYS_INLINE u64 name_label(struct __sk_buff *skb, struct dns_packet *packet) {
     struct label_value value = {.kind = LABEL_DNS_NAME};
     u32 offset = packet->offset + DNS_HEADER_BYTES;
-    // Behind the name stand type and class, and mostly an OPT record: the zero length ends it.
     u32 room = packet->length - offset;
-    u8 *bytes = (u8 *)value.data;
-    u32 position = 0;
-    bool ended = false;
+    u64 open = ~0ULL;
 
     if (packet->length <= offset)
         return OVERFLOW_LABEL;
-#pragma nounroll
-    for (int i = 0; i < 64; i++) {
-        u8 length;
+    if (room > NAME_BYTES_MOST)
+        room = NAME_BYTES_MOST;
+    // In the form whose bounds the verifier sees: 1 to NAME_BYTES_MOST.
+    u32 last = room - 1;
 
-        if (position >= room || bpf_skb_load_bytes(skb, offset + position, &length, 1))
-            break;
-        if (!length || length > 63) {
-            ended = true;
-            break;
-        }
-        position += length + 1;
-        if (position >= NAME_BYTES_MOST)
-            break;
-    }
-    if (position > NAME_BYTES_MOST || !ended) {
-        value.cut = 1;
-        position = position < room ? position : room;
-        if (position > NAME_BYTES_MOST)
-            position = NAME_BYTES_MOST;
-    }
-    value.bytes = position;
-    if (position > 0) {
-        // In the form whose bounds the verifier sees: 1 to NAME_BYTES_MOST.
-        u32 last = position - 1;
-
-        asm volatile("%0 &= %1" : "+r"(last) : "i"(NAME_BYTES_MOST - 1));
-        bpf_skb_load_bytes(skb, offset, bytes, last + 1);
-    }
+    asm volatile("%0 &= %1" : "+r"(last) : "i"(NAME_BYTES_MOST - 1));
+    bpf_skb_load_bytes(skb, offset, value.data, last + 1);
+    // Without branches: each would double what the verifier has to follow.
 #pragma nounroll
-    for (int i = 0; i < LABEL_WORDS; i++)
-        value.data[i] = lower_case(value.data[i]);
+    for (int i = 0; i < LABEL_WORDS; i++) {
+        u64 word = value.data[i];
+        u64 zeros = (word - 0x0101010101010101ULL) & ~word & 0x8080808080808080ULL;
+        u64 before_zero = ((zeros & -zeros) >> 7) - 1;
+
+        value.data[i] = lower_case(word & before_zero & open);
+        open &= ((zeros | -zeros) >> 63) - 1;
+    }
+    value.cut = open != 0;
     return intern(&value);
 }
 
@@ -181,77 +177,130 @@ ALWAYS_INLINE u32 packet_target(struct __sk_buff *skb) {
 }
 #endif
 
-int on_packet_out(struct __sk_buff *skb) {
-    struct dns_packet packet = {};
+// The process that sends a packet, in its own context; of a connection, its owner.
+ALWAYS_INLINE bool find_sender(struct __sk_buff *skb, bool tcp, struct dns_value *query) {
+#if FAMILY_TCP
+    if (tcp) {
+        // Segments leave in soft interrupts too, on top of any task.
+        u64 sk = (u64)skb->sk;
+        struct socket_value *socket = sockets.lookup(&sk);
 
-    if (!parse_packet(skb, &packet, true) || packet.flags & DNS_ANSWER_BIT)
-        return 1;
+        if (socket) {
+            query->process = socket->process;
+            query->target = socket->target;
+            return true;
+        }
+    }
+#endif
     struct task_struct *task = (struct task_struct *)bpf_get_current_task();
     u32 tid = 0;
 
     read_kernel(&tid, sizeof(tid), &task->pid);
     struct thread *thread = threads.lookup(&tid);
-    struct dns_value query = {.start_ns = bpf_ktime_get_ns(), .server = packet.server};
 
     if (thread) {
-        query.process = thread->process;
-        query.target = thread->target;
-    } else {
-#if SCOPE_PIDS
-        return 1;
-#else
-        query.target = packet_target(skb);
-        if (!query.target)
-            return 1;
-        count_lost(LOST_UNKNOWN_OWNER);
-#endif
+        query->process = thread->process;
+        query->target = thread->target;
+        return true;
     }
-    struct dns_key key = {.cookie = bpf_get_socket_cookie(skb), .id = packet.id};
+#if SCOPE_PIDS
+    return false;
+#else
+    query->target = packet_target(skb);
+    if (query->target)
+        count_lost(LOST_UNKNOWN_OWNER);
+    return query->target;
+#endif
+}
 
-    query.label = name_label(skb, &packet);
+ALWAYS_INLINE void note_query(struct __sk_buff *skb, struct dns_packet *packet,
+                              struct dns_value *query) {
+    struct dns_key key = {.cookie = bpf_get_socket_cookie(skb), .id = packet->id};
+    struct dns_value *known = dns_pending.lookup(&key);
+    struct count count = {.process = query->process, .target = query->target};
+
+    query->label = name_label(skb, packet);
+    count.label = query->label;
+    count.metric = METRIC_DNS_QUERY;
+    if (known && known->label == query->label) {
+        if (known->server != query->server && query->start_ns - known->start_ns <= PARALLEL_NS)
+            return;
+        count.metric = METRIC_DNS_RETRY;
+    } else {
+        // The number is used again: what it stood for can no longer be answered.
+        bool given_up = known;
+        u64 before = known ? known->label : 0;
+
+        if (dns_pending.update(&key, query))
+            count_lost(LOST_DNS_FULL);
+        if (given_up)
+            tally(query->target, query->process, before, METRIC_DNS_TIMEOUT, 0);
+    }
+    add_count(&count);
+}
+
+int on_packet_out(struct __sk_buff *skb) {
+    struct dns_packet packet = {};
+    struct dns_value query = {};
+
+    if (!parse_packet(skb, &packet, true))
+        return 1;
+    if (packet.next + DNS_HEADER_BYTES > packet.length || !find_sender(skb, packet.tcp, &query))
+        return 1;
+    query.start_ns = bpf_ktime_get_ns();
+    query.server = packet.server;
+#pragma nounroll
+    for (int i = 0; i < QUERIES_MOST; i++) {
+        if (!next_message(skb, &packet))
+            break;
+        if (!(packet.flags & DNS_ANSWER_BIT))
+            note_query(skb, &packet, &query);
+    }
+    return 1;
+}
+
+ALWAYS_INLINE void note_answer(struct __sk_buff *skb, struct dns_packet *packet) {
+    struct dns_key key = {.cookie = bpf_get_socket_cookie(skb), .id = packet->id};
     struct dns_value *known = dns_pending.lookup(&key);
 
-    u8 metric = METRIC_DNS_QUERY;
+    if (!known)
+        return;
+    struct dns_value query = *known;
 
-    if (known && known->label == query.label) {
-        if (known->server != query.server && query.start_ns - known->start_ns <= PARALLEL_NS)
-            return 1;
-        metric = METRIC_DNS_RETRY;
-    } else if (dns_pending.update(&key, &query)) {
-        count_lost(LOST_DNS_FULL);
+    // Whoever takes it out counts it: an answer here, or podtracer as a timeout.
+    if (dns_pending.delete(&key))
+        return;
+    u64 now = bpf_ktime_get_ns();
+    u64 ns = now - query.start_ns;
+    struct count count = {.label = query.label,
+                          .ns = ns,
+                          .process = query.process,
+                          .slot = slot_of(ns),
+                          .metric = METRIC_DNS,
+                          .target = query.target};
+
+    add_count(&count);
+    if (packet->rcode) {
+        count.ns = 0;
+        count.metric = METRIC_DNS | ASPECT_ERROR;
+        count.slot = packet->rcode;
+        add_count(&count);
     }
-    tally(query.target, query.process, query.label, metric, 0);
-    return 1;
+    send_dns_event(&query, now, packet->rcode);
 }
 
 int on_packet_in(struct __sk_buff *skb) {
     struct dns_packet packet = {};
 
-    if (!parse_packet(skb, &packet, false) || !(packet.flags & DNS_ANSWER_BIT))
+    if (!parse_packet(skb, &packet, false))
         return 1;
-    struct dns_key key = {.cookie = bpf_get_socket_cookie(skb), .id = packet.id};
-    struct dns_value *known = dns_pending.lookup(&key);
-
-    if (!known)
-        return 1;
-    struct dns_value query = *known;
-
-    // Whoever takes it out counts it: an answer here, or podtracer as a timeout.
-    if (dns_pending.delete(&key))
-        return 1;
-    u64 now = bpf_ktime_get_ns();
-
-    record(query.target, query.process, query.label, METRIC_DNS, now - query.start_ns);
-    if (packet.rcode) {
-        struct count count = {.label = query.label,
-                              .process = query.process,
-                              .slot = packet.rcode,
-                              .metric = METRIC_DNS | ASPECT_ERROR,
-                              .target = query.target};
-
-        add_count(&count);
+#pragma nounroll
+    for (int i = 0; i < ANSWERS_MOST; i++) {
+        if (!next_message(skb, &packet))
+            break;
+        if (packet.flags & DNS_ANSWER_BIT)
+            note_answer(skb, &packet);
     }
-    send_dns_event(&query, now, packet.rcode);
     return 1;
 }
 

@@ -17,7 +17,7 @@
 #define ARG(ctx, n, type)                                                                          \
     ({                                                                                             \
         u64 _value;                                                                                \
-        asm volatile("%0 = *(u64 *)(%1 + %2)" : "=r"(_value) : "r"(ctx), "i"((n) * 8));            \
+        asm volatile("%0 = *(u64 *)(%1 + %2)" : "=r"(_value) : "r"(ctx), "i"((n)*8));              \
         (type) _value;                                                                             \
     })
 
@@ -102,6 +102,8 @@ enum syscall_kind {
     CALL_OPEN,
     CALL_SEND,
     CALL_RECEIVE,
+    CALL_SEND_MANY,
+    CALL_RECEIVE_MANY,
     CALL_CONNECT,
     CALL_ACCEPT,
     // Not timed; only the reason of a block:
@@ -125,6 +127,7 @@ enum loss {
     LOST_DNS_FULL,
     LOST_SUPPRESSED,
     LOST_UNKNOWN_OWNER,
+    LOST_COMPAT_CALLS,
     LOST_PLACES,
 };
 
@@ -142,6 +145,8 @@ enum event_type {
     EVENT_EXEC,
     EVENT_EXIT,
 };
+
+enum connect_begun { BEGUN_NOT, BEGUN_NOW, BEGUN_EARLIER };
 
 // errno-like number of a connect that the application closed before it was decided.
 #define GIVEN_UP 4000
@@ -165,7 +170,9 @@ struct series_value {
 struct file_key {
     u64 inode;
     u32 device;
+    u32 generation;  // inode numbers are used again at once
     u32 target;
+    u32 pad;
 };
 
 // A path as its components, last one first, each with a zero byte behind it.
@@ -189,8 +196,8 @@ enum label_kind { LABEL_PEER = 1, LABEL_DNS_NAME };
 struct label_value {
     u8 kind;
     u8 family;  // 4 or 6, of a peer
-    u8 bytes;   // of data, up to 8 * LABEL_WORDS; a longer name is cut
-    u8 cut;
+    u8 bytes;   // of a peer's data; a name ends with its zero
+    u8 cut;     // a name longer than the data
     u32 pad;
     u64 data[LABEL_WORDS];
 };
@@ -214,16 +221,19 @@ struct thread {
     u64 on_cpu_ns;   // since when it runs; 0: it does not
     u64 off_cpu_ns;  // since when it does not run; 0: it does
     u64 ready_ns;    // since when it could run; 0: blocked or running
-    u64 object;      // struct sock * of a TCP call in flight
+    u64 object;      // struct sock * of a TCP call in flight, struct file * of a file call
+    u64 vector;      // of a call that transfers many messages
+    u64 message_bytes;
     struct file_key file;
     u32 process;
     u8 target;
     u8 call;  // enum syscall_kind, CALL_NONE: none in flight
     u8 file_kind;
     u8 reason;
-    u8 connect_begun;
+    u8 connect_begun;  // enum connect_begun
     u8 connect_failed;
-    u8 pad[2];
+    u8 metric;
+    u8 pad;
     u16 peer_port;
     u8 peer_family;
     u8 pad2;
@@ -277,7 +287,9 @@ struct budget {
     u64 second;
     u64 events;
     u64 examples;
+    u64 files_full;  // the second in which a file found no room
 };
+#define SECOND_SHIFT 30  // 2^30 ns: near enough
 #define EVENTS_PER_SECOND 200
 #define EXAMPLES_PER_SECOND 6
 
@@ -415,7 +427,7 @@ ALWAYS_INLINE void tally(u8 target, u32 process, u64 label, u8 metric, u64 ns) {
 ALWAYS_INLINE bool within_budget(u64 now, bool example) {
     u32 zero = 0;
     struct budget *budget = budgets.lookup(&zero);
-    u64 second = now >> 30;
+    u64 second = now >> SECOND_SHIFT;
 
     if (!budget)
         return false;

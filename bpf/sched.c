@@ -41,6 +41,8 @@ ALWAYS_INLINE u8 block_reason(struct task_struct *task, struct thread *thread, u
             return REASON_DISK;
         return reason_of_call(thread->call);
     }
+    if (is_compat(task))
+        return REASON_OTHER;
     struct pt_regs *registers = task_registers(current_task());
     u32 number = registers->SYSCALL_NUMBER;
     u8 *kind = syscall_kinds.lookup(&number);
@@ -69,10 +71,12 @@ ALWAYS_INLINE void report_long_block(struct thread *thread, u64 now, u64 blocked
                           .process = thread->process,
                           .type = EVENT_LONG_BLOCK,
                           .target = thread->target,
-                          .reason = thread->reason,
-                          .call = thread->call,
-                          .file = thread->file};
+                          .reason = thread->reason};
 
+    if (thread->call && thread->file_kind == FILE_REGULAR) {
+        event.call = thread->call;
+        event.file = thread->file;
+    }
     send_event(&event, false);
 }
 
@@ -175,7 +179,7 @@ int on_sched_process_fork(u64 *ctx) {
     u32 tid = parent->pid;
     struct thread *forking = threads.lookup(&tid);
 #if SCOPE_PIDS
-    u32 target = forking ? forking->target : 0;
+    u32 target = forking ? forking->target : target_of_id(parent->tgid);
 #else
     u32 target = cgroup_target(task_cgroup(child));
 #endif
@@ -184,7 +188,7 @@ int on_sched_process_fork(u64 *ctx) {
         return 0;
     u64 now = bpf_ktime_get_ns();
 
-    enter_process(TYPED(child, task_struct), target, now, !forking);
+    enter_process(TYPED(child, task_struct), target, now, !forking && !SCOPE_PIDS);
     enter_thread(TYPED(child, task_struct), target, 0, now);
     return 0;
 }
@@ -233,12 +237,23 @@ int on_sched_process_exit(u64 *ctx) {
     // Files are closed after this: what that undoes was not asked for by the call in flight.
     thread->call = CALL_NONE;
     struct signal_struct *signal = task->signal;
-
-    if (signal->live.counter > 0)
-        return 0;
-    u64 now = bpf_ktime_get_ns();
     u32 process = thread->process;
     struct process_value *known = processes.lookup(&process);
+
+#if ARGUMENTS_sched_process_exit >= 2
+    if (!(ARG(ctx, 1, u64) & 0xff))
+        return 0;
+#else
+    // Two last threads that end together both find that no other is alive.
+    if (signal->live.counter > 0 || (known && known->exit_ns))
+        return 0;
+#endif
+    u64 now = bpf_ktime_get_ns();
+#if SCOPE_PIDS
+    u64 member_id = process;
+
+    targets.delete(&member_id);
+#endif
     int status = signal->flags & SIGNAL_GROUP_EXIT_FLAG ? signal->group_exit_code : task->exit_code;
 
     if (known) {

@@ -5,6 +5,20 @@
 // between cgroups, or when they are first seen running inside a target's cgroup. With a scope of
 // processes (SCOPE_PIDS), membership is inherited from the forking thread alone.
 
+#define COMPAT_STATUS 0x2        // x86: TS_COMPAT
+#define COMPAT_FLAG (1UL << 22)  // arm64: TIF_32BIT
+
+// Whether a task is in a 32-bit system call: their numbers are others.
+ALWAYS_INLINE bool is_compat(struct task_struct *task) {
+#if HAVE_task_struct__thread_info__status
+    return LOAD(TYPED(task, task_struct), thread_info.status) & COMPAT_STATUS;
+#elif HAVE_task_struct__thread_info__flags
+    return LOAD(TYPED(task, task_struct), thread_info.flags) & COMPAT_FLAG;
+#else
+    return false;
+#endif
+}
+
 ALWAYS_INLINE u32 target_of_id(u64 cgroup_id) {
     u32 *target = targets.lookup(&cgroup_id);
 

@@ -35,6 +35,7 @@ ALWAYS_INLINE void classify(struct thread *thread, struct file *file) {
         thread->object = (u64)file;
         thread->file.inode = LOAD(inode, i_ino);
         thread->file.device = LOAD(super, s_dev);
+        thread->file.generation = LOAD(inode, i_generation);
         thread->file.target = thread->target;
     } else if (type == MODE_SOCKET) {
         struct sock *sk = sock_of(file);
@@ -52,24 +53,35 @@ ALWAYS_INLINE void classify(struct thread *thread, struct file *file) {
     }
 }
 
-// Take the peer of connect() from the caller's memory: the socket has it only once it is accepted.
-ALWAYS_INLINE void note_peer(struct thread *thread, void *address) {
-    u16 head[2] = {};
+#define SOCKET_CONNECTING 2
 
-    thread->connect_begun = 0;
+// Take the peer of connect() from the caller's memory: the socket has it only once it is accepted.
+ALWAYS_INLINE void note_peer(struct thread *thread, struct file *file, void *address) {
+    struct socket *socket = TYPED(LOAD(TYPED(file, file), private_data), socket);
+    u16 head[2] = {};
+    u32 words[4] = {};
+
+    // A second call on a socket that is connecting asks for the outcome of the first.
+    thread->connect_begun = LOAD(socket, state) == SOCKET_CONNECTING ? BEGUN_EARLIER : BEGUN_NOT;
     thread->connect_failed = 0;
     thread->peer_family = 0;
-    __builtin_memset(thread->peer_address, 0, sizeof(thread->peer_address));
     if (read_user(head, sizeof(head), address))
         return;
     thread->peer_port = bpf_ntohs(head[1]);
     if (head[0] == INTERNET) {
         thread->peer_family = 4;
-        read_user(thread->peer_address, 4, address + 4);
+        read_user(words, 4, address + 4);
     } else if (head[0] == INTERNET6) {
         thread->peer_family = 6;
-        read_user(thread->peer_address, 16, address + 8);
+        read_user(words, 16, address + 8);
+        if (!words[0] && !words[1] && words[2] == bpf_htonl(0xffff)) {
+            thread->peer_family = 4;
+            words[0] = words[3];
+            words[2] = 0;
+            words[3] = 0;
+        }
     }
+    __builtin_memcpy(thread->peer_address, words, sizeof(words));
 }
 
 int on_sys_enter(u64 *ctx) {
@@ -82,16 +94,23 @@ int on_sys_enter(u64 *ctx) {
 
     if (!thread)
         return 0;
+    if (is_compat(current_task())) {
+        count_lost(LOST_COMPAT_CALLS);
+        return 0;
+    }
     struct pt_regs *registers = ARG(ctx, 0, struct pt_regs *);
 
     if (*kind == CALL_OPEN) {
         thread->file_kind = FILE_OTHER;
     } else {
-        classify(thread, file_of(registers->SYSCALL_ARGUMENT_0));
+        struct file *file = file_of(registers->SYSCALL_ARGUMENT_0);
+
+        classify(thread, file);
         if (thread->file_kind == FILE_OTHER)
             return 0;
-        if (*kind == CALL_CONNECT)
-            note_peer(thread, (void *)registers->SYSCALL_ARGUMENT_1);
+        thread->vector = registers->SYSCALL_ARGUMENT_1;
+        if (*kind == CALL_CONNECT && thread->file_kind == FILE_TCP)
+            note_peer(thread, file, (void *)thread->vector);
     }
     thread->call = *kind;
     thread->call_wait_ns = 0;
@@ -154,16 +173,27 @@ ALWAYS_INLINE struct file_value *file_entry(struct thread *thread) {
     if (value)
         return value;
     struct file_value *scratch = file_scratch.lookup(&zero);
+    struct budget *budget = budgets.lookup(&zero);
+    u64 second = bpf_ktime_get_ns() >> SECOND_SHIFT;
 
-    if (!scratch)
+    if (!scratch || !budget)
         return 0;
+    if (budget->files_full == second) {
+        count_lost(LOST_FILES_FULL);
+        return 0;
+    }
     scratch->operations = 0;
     scratch->bytes = 0;
     scratch->max_ns = 0;
     read_path(scratch, (struct file *)thread->object);
-    if (files.insert(&thread->file, scratch) && !files.lookup(&thread->file))
+    files.insert(&thread->file, scratch);
+    value = files.lookup(&thread->file);
+    if (!value) {
+        // For the rest of this second do not even read the paths of others.
+        budget->files_full = second;
         count_lost(LOST_FILES_FULL);
-    return files.lookup(&thread->file);
+    }
+    return value;
 }
 
 // What a finished call adds: one count, at times another of the same label, at times an event.
@@ -267,6 +297,31 @@ ALWAYS_INLINE void finish_accept(struct thread *thread, struct outcome *outcome,
 #endif
 }
 
+#define MESSAGES_READ 64
+#define MESSAGE_BYTES 64   // sizeof(struct mmsghdr)
+#define MESSAGE_LENGTH 56  // offsetof(struct mmsghdr, msg_len)
+
+// Add up what sendmmsg() or recvmmsg() says that each message carried.
+ALWAYS_INLINE u64 bytes_of_messages(struct thread *thread, s64 messages) {
+    // Kept in the map, like the length of a path, where the verifier does not follow it.
+    thread->message_bytes = 0;
+#pragma nounroll
+    for (int i = 0; i < MESSAGES_READ; i++) {
+        u32 length = 0;
+
+        if (i >= messages)
+            break;
+        read_user(&length, sizeof(length),
+                  (void *)thread->vector + i * MESSAGE_BYTES + MESSAGE_LENGTH);
+        thread->message_bytes += length;
+    }
+    return thread->message_bytes;
+}
+
+ALWAYS_INLINE bool is_sending(u8 call) {
+    return call == CALL_WRITE || call == CALL_SEND || call == CALL_SEND_MANY;
+}
+
 ALWAYS_INLINE void finish_call(struct thread *thread, struct outcome *outcome, s64 result) {
     u64 bytes = 0;
     u8 metric;
@@ -291,13 +346,18 @@ ALWAYS_INLINE void finish_call(struct thread *thread, struct outcome *outcome, s
         if (thread->file_kind != FILE_REGULAR)
             return;
     } else {
-        metric = transfer_metric(thread, thread->call == CALL_WRITE || thread->call == CALL_SEND);
+        metric = transfer_metric(thread, is_sending(thread->call));
         bytes = result;
+        if (thread->call == CALL_SEND_MANY || thread->call == CALL_RECEIVE_MANY)
+            bytes = bytes_of_messages(thread, result);
     }
     if (result < 0) {
         fail(outcome, metric, result);
         return;
     }
+    // Through memory, so that the verifier goes on with any metric, not with each.
+    thread->metric = metric;
+    metric = *(volatile u8 *)&thread->metric;
     if (thread->file_kind == FILE_REGULAR || thread->file_kind == FILE_TCP) {
         finish_timed(thread, outcome, metric, bytes);
         if (thread->file_kind == FILE_REGULAR)

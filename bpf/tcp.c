@@ -60,7 +60,8 @@ ALWAYS_INLINE u32 connect_error(struct sock *sk) {
     u32 tid = bpf_get_current_pid_tgid();
     struct thread *thread = threads.lookup(&tid);
 
-    if (thread && thread->call == CALL_CONNECT && thread->object == (u64)sk) {
+    if (thread && thread->call == CALL_CONNECT && thread->object == (u64)sk &&
+        thread->connect_begun == BEGUN_NOW) {
         thread->connect_failed = 1;
         return 0;
     }
@@ -68,7 +69,8 @@ ALWAYS_INLINE u32 connect_error(struct sock *sk) {
 }
 
 // Enter a connecting socket, or a passively opened one; whose it is, is known for the former only.
-ALWAYS_INLINE struct socket_value *new_socket(struct sock *sk, bool connecting, u64 now) {
+ALWAYS_INLINE struct socket_value *new_socket(struct sock *sk, bool connecting, bool accepted,
+                                              u64 now) {
     struct socket_value value = {};
     u64 key = (u64)sk;
 
@@ -77,7 +79,7 @@ ALWAYS_INLINE struct socket_value *new_socket(struct sock *sk, bool connecting, 
 
         if (!thread)
             return 0;
-        thread->connect_begun = 1;
+        thread->connect_begun = BEGUN_NOW;
         value.process = thread->process;
         value.target = thread->target;
         value.start_ns = now;
@@ -89,7 +91,7 @@ ALWAYS_INLINE struct socket_value *new_socket(struct sock *sk, bool connecting, 
         value.established_ns = now;
         value.rack_mstamp = LOAD(TYPED(sk, tcp_sock), rack.mstamp);
     }
-    value.label = socket_label(sk, !connecting);
+    value.label = socket_label(sk, accepted);
     if (sockets.update(&key, &value))
         count_lost(LOST_SOCKETS_FULL);
     return sockets.lookup(&key);
@@ -105,26 +107,29 @@ int on_inet_sock_set_state(u64 *ctx) {
         return 0;
     struct socket_value *socket = sockets.lookup(&key);
     bool connecting = after == STATE_SYN_SENT;
-    bool accepted = !socket && before == STATE_SYN_RECEIVED && after == STATE_ESTABLISHED;
+    // Passively opened, or opened by a connect that began before the trace.
+    bool unknown = !socket && after == STATE_ESTABLISHED;
     u64 now = bpf_ktime_get_ns();
 
-    if (connecting || (accepted && !SCOPE_PIDS))
-        socket = new_socket(sk, connecting, now);
-    if (!socket || accepted)
+    if (connecting || (unknown && !SCOPE_PIDS))
+        socket = new_socket(sk, connecting, before == STATE_SYN_RECEIVED, now);
+    if (!socket || unknown)
         return 0;
     struct count count = {
         .label = socket->label, .process = socket->process, .target = socket->target};
     struct event event = {};
+    // A connect passes through SYN_RECEIVED when both sides call each other at once.
+    bool opening = socket->start_ns && !socket->established && !connecting;
 
     if (connecting) {
         count.metric = METRIC_CONNECT_ATTEMPT;
-    } else if (before == STATE_SYN_SENT && after == STATE_ESTABLISHED) {
+    } else if (opening && after == STATE_ESTABLISHED) {
         socket->established = 1;
         socket->established_ns = now;
         count.metric = METRIC_CONNECT;
         count.ns = now - socket->start_ns;
         event.type = EVENT_CONNECT;
-    } else if (before == STATE_SYN_SENT && after == STATE_CLOSE) {
+    } else if (opening && after == STATE_CLOSE) {
         event.code = connect_error(sk);
         if (event.code) {
             count.metric = METRIC_CONNECT | ASPECT_ERROR;
@@ -220,7 +225,13 @@ int on_tcp_retransmit_skb(u64 *ctx) {
 #endif
     if (!socket)
         return 0;
-    socket->retransmit_mstamp = LOAD(TYPED(sk, tcp_sock), tcp_mstamp);
+    struct tcp_sock *tcp = TYPED(sk, tcp_sock);
+    // A paced segment carries the time at which it will leave.
+    u64 paced_us = LOAD(tcp, tcp_wstamp_ns) / 1000;
+
+    socket->retransmit_mstamp = LOAD(tcp, tcp_mstamp);
+    if (socket->retransmit_mstamp < paced_us)
+        socket->retransmit_mstamp = paced_us;
     count_trouble(socket, METRIC_RETRANSMIT, EVENT_RETRANSMIT);
     return 0;
 }

@@ -202,6 +202,6 @@ class OpenIntervals:
         for _, values, count in self._threads.batches():
             for index in range(count):
                 start = index * THREAD_VALUE_BYTES
-                since_ns, process = THREAD_ON_CPU.unpack_from(values, start)
+                since_ns, process, target = THREAD_ON_CPU.unpack_from(values, start)
                 if since_ns:
-                    yield process, values[start + 68], since_ns
+                    yield process, target, since_ns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,8 +15,10 @@ SYSCALLS: Mapping[str, Mapping[str, Mapping[str, int]]] = {
         "CALL_WRITE": {"write": 1, "pwrite64": 18, "writev": 20, "pwritev": 296, "pwritev2": 328},
         "CALL_FSYNC": {"fsync": 74, "fdatasync": 75, "sync_file_range": 277},
         "CALL_OPEN": {"open": 2, "creat": 85, "openat": 257, "openat2": 437},
-        "CALL_SEND": {"sendto": 44, "sendmsg": 46, "sendmmsg": 307, "sendfile": 40},
-        "CALL_RECEIVE": {"recvfrom": 45, "recvmsg": 47, "recvmmsg": 299},
+        "CALL_SEND": {"sendto": 44, "sendmsg": 46, "sendfile": 40},
+        "CALL_RECEIVE": {"recvfrom": 45, "recvmsg": 47},
+        "CALL_SEND_MANY": {"sendmmsg": 307},
+        "CALL_RECEIVE_MANY": {"recvmmsg": 299},
         "CALL_CONNECT": {"connect": 42},
         "CALL_ACCEPT": {"accept": 43, "accept4": 288},
         "CALL_LOCK": {"futex": 202, "futex_waitv": 449, "futex_wait": 455, "flock": 73},
@@ -32,8 +35,10 @@ SYSCALLS: Mapping[str, Mapping[str, Mapping[str, int]]] = {
         "CALL_WRITE": {"write": 64, "pwrite64": 68, "writev": 66, "pwritev": 70, "pwritev2": 287},
         "CALL_FSYNC": {"fsync": 82, "fdatasync": 83, "sync_file_range": 84},
         "CALL_OPEN": {"openat": 56, "openat2": 437},
-        "CALL_SEND": {"sendto": 206, "sendmsg": 211, "sendmmsg": 269, "sendfile": 71},
-        "CALL_RECEIVE": {"recvfrom": 207, "recvmsg": 212, "recvmmsg": 243},
+        "CALL_SEND": {"sendto": 206, "sendmsg": 211, "sendfile": 71},
+        "CALL_RECEIVE": {"recvfrom": 207, "recvmsg": 212},
+        "CALL_SEND_MANY": {"sendmmsg": 269},
+        "CALL_RECEIVE_MANY": {"recvmmsg": 243},
         "CALL_CONNECT": {"connect": 203},
         "CALL_ACCEPT": {"accept": 202, "accept4": 242},
         "CALL_LOCK": {"futex": 98, "futex_waitv": 449, "futex_wait": 455, "flock": 32},
@@ -48,7 +53,7 @@ SYSCALLS: Mapping[str, Mapping[str, Mapping[str, int]]] = {
 
 CALL_KINDS = (
     "CALL_NONE", "CALL_READ", "CALL_WRITE", "CALL_FSYNC", "CALL_OPEN", "CALL_SEND", "CALL_RECEIVE",
-    "CALL_CONNECT", "CALL_ACCEPT", "CALL_LOCK", "CALL_SLEEP", "CALL_POLL", "CALL_NETWORK",
+    "CALL_SEND_MANY", "CALL_RECEIVE_MANY", "CALL_CONNECT", "CALL_ACCEPT", "CALL_LOCK", "CALL_SLEEP", "CALL_POLL", "CALL_NETWORK",
     "CALL_DISK",
 )  # fmt: skip
 """In the order of enum syscall_kind."""
@@ -129,7 +134,7 @@ class Plan:
             **{f"SCOPE_LEVEL_{index}": level for index, level in enumerate(levels)},
             **{flag: self.entries[name] for name, flag in _SIZE_FLAGS.items()},
             "TARGET_ENTRIES": TARGET_ENTRIES,
-            "RING_PAGES": self.ring_bytes // 4096,
+            "RING_PAGES": max(self.ring_bytes // mmap.PAGESIZE, 1),
             "LABEL_SEED": f"{label_seed}ULL",
             "RTT_SPIKE_NS": f"{self.thresholds.rtt_spike_ns}ULL",
             "SLOW_FILE_NS": f"{self.thresholds.slow_file_ns}ULL",

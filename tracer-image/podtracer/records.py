@@ -35,8 +35,9 @@ LOSSES: Sequence[str] = (
     "dns_full",
     "suppressed",
     "unknown_owner",
+    "compat_calls",
 )
-"""Names in the order of enum loss; the last two are told apart from losses in the stream."""
+"""Names in the order of enum loss; not all are losses in the stream."""
 
 EVENTS: Sequence[str] = (
     "", "connect", "connect_failed", "reset", "retransmit", "rtt_spike", "dns", "dns_error",
@@ -61,19 +62,20 @@ RCODES: Mapping[int, str] = {
 SERIES_KEY = struct.Struct("=QIHBB")
 SERIES_VALUE = struct.Struct("=5Q")
 PROCESS_VALUE = struct.Struct("=QQQIIiBB2x16s")
-FILE_KEY = struct.Struct("=QII")
+FILE_KEY = struct.Struct("=QIII4x")
 FILE_VALUE = struct.Struct("=QQQII320s")
 LABEL_VALUE = struct.Struct("=BBBB4x128s")
-THREAD_VALUE_BYTES = 96
-THREAD_ON_CPU = struct.Struct("=16xQ40xI")
+THREAD_VALUE_BYTES = 120
+THREAD_ON_CPU = struct.Struct("=16xQ64xIB")
 SOCKET_VALUE = struct.Struct("=5QIBB2x")
 DNS_KEY_BYTES = 16
 DNS_VALUE = struct.Struct("=QQQIB3x")
-EVENT = struct.Struct("=4Q16sIi4B4x")
+EVENT = struct.Struct("=4Q24sIi4B4x")
 U32 = struct.Struct("=I")
 U64 = struct.Struct("=Q")
 
 _LABEL_PEER = 1
+_LONGEST_LABEL = 63
 
 
 class SeriesKey(NamedTuple):
@@ -119,19 +121,19 @@ def label_text(value: bytes | None) -> str:
     """
     if value is None:
         return OVERFLOW_LABEL
-    kind, family, length, cut, data = LABEL_VALUE.unpack(value)
+    kind, family, _, cut, data = LABEL_VALUE.unpack(value)
     if kind == _LABEL_PEER:
         address = ipaddress.ip_address(data[:4] if family == 4 else data[:16])
         (port,) = struct.unpack_from("=H", data, 16)
         host = str(address) if family == 4 else f"[{address}]"
         return f"{host}:{port}" if port else host
-    return _dns_name(data[:length]) + ("…" if cut else "")
+    return _dns_name(data) + ("…" if cut else "")
 
 
 def _dns_name(wire: bytes) -> str:
     labels = []
     position = 0
-    while position < len(wire):
+    while position < len(wire) and 0 < wire[position] <= _LONGEST_LABEL:
         length = wire[position]
         label = wire[position + 1 : position + 1 + length]
         labels.append("".join(map(_dns_character, label)))

@@ -169,7 +169,7 @@ class FileTable:
             path = self._paths.get(key)
             if path is None:
                 path = self._paths[key] = path_text(value)
-            target = FILE_KEY.unpack(key)[2]
+            target = FILE_KEY.unpack(key)[3]
             yield FileGain(target, path, operations - old[0], size - old[1], max_ns)
 
     def path(self, key: bytes) -> str | None:
