@@ -17,7 +17,7 @@
 #define ARG(ctx, n, type)                                                                          \
     ({                                                                                             \
         u64 _value;                                                                                \
-        asm volatile("%0 = *(u64 *)(%1 + %2)" : "=r"(_value) : "r"(ctx), "i"((n)*8));              \
+        asm volatile("%0 = *(u64 *)(%1 + %2)" : "=r"(_value) : "r"(ctx), "i"(8 * (n)));            \
         (type) _value;                                                                             \
     })
 
