@@ -36,6 +36,7 @@ class Attacher:
         self._functions = {CAST_MARK: btf.func("bpf_rdonly_cast") or 0}
         self.programs: dict[str, int] = {}
         self.links: list[int] = []
+        self._iterators: dict[str, int] = {}
         self.probes: list[dict[str, Any]] = []
 
     def attach(self, probe: Probe, lacking: str | None) -> None:
@@ -94,11 +95,14 @@ class Attacher:
         if btf_id is None:
             return f"this kernel has no iterator {probe.attach_to}"
         fd = self._load(probe, bpf.PROG_TYPE_TRACING, bpf.ATTACH_TRACE_ITER, btf_id)
-        try:
-            bpf.run_iterator(fd)
-        finally:
-            os.close(fd)
+        self._iterators[probe.name] = fd
+        bpf.run_iterator(fd)
         return None
+
+    def run_again(self, name: str) -> None:
+        """Run an iterator that was attached before once more."""
+        if name in self._iterators:
+            bpf.run_iterator(self._iterators[name])
 
     def _attach_to_cgroups(self, probe: Probe) -> str | None:
         if not self._plan.packet_cgroups:

@@ -21,9 +21,10 @@ from podtracer import cgroups
 from podtracer.errors import TracerError
 from podtracer.lifetime import die_with_parent
 
-_NAME = re.compile(r"podtrace-(\d+)-(\d+)")
+_NAME = re.compile(r"podtrace-(\d+)-(\d+)-(\d+)")
 _POLITE_SECONDS = 3.0
 _KILL_SECONDS = 2.0
+_HASTY_SECONDS = 0.5
 
 
 def find_program(name: str, path: str | None) -> str:
@@ -70,6 +71,7 @@ class Command:
         os.close(failed_write)
         self._code: int | None = None
         self._ended = False
+        self._interrupted = False
 
     @property
     def name(self) -> str:
@@ -128,9 +130,17 @@ class Command:
                 self._code = ended.si_status if exited else -ended.si_status
         return self._code
 
-    def interrupt(self) -> None:
-        """Ask COMMAND to stop, then insist."""
-        for number, seconds in ((signal.SIGINT, _POLITE_SECONDS), (signal.SIGTERM, _KILL_SECONDS)):
+    def interrupt(self, in_haste: bool = False) -> None:
+        """Ask COMMAND to stop, then insist; `end` kills it if that is not enough.
+
+        In haste, because nobody waits for its output any more, it gets half a second each.
+        """
+        polite = _HASTY_SECONDS if in_haste else _POLITE_SECONDS
+        insist = _HASTY_SECONDS if in_haste else _KILL_SECONDS
+        if self._interrupted:
+            return
+        self._interrupted = True
+        for number, seconds in ((signal.SIGINT, polite), (signal.SIGTERM, insist)):
             if self.poll() is not None:
                 return
             with contextlib.suppress(ProcessLookupError):
@@ -167,12 +177,19 @@ def _make_cgroup(known: cgroups.Hierarchies) -> str:
     """Make a cgroup named after this process; "" where there is no writable hierarchy."""
     if not known.unified:
         return ""
-    folder = os.path.join(known.unified, f"podtrace-{os.getpid()}-{_start_time(os.getpid())}")
+    pid = os.getpid()
+    name = f"podtrace-{_pid_namespace()}-{pid}-{_start_time(pid)}"
+    folder = os.path.join(known.unified, name)
     try:
         os.mkdir(folder)
     except OSError:
         return ""
     return folder
+
+
+def _pid_namespace() -> int:
+    """Identity of this process's PID namespace: in another one its PID means another process."""
+    return os.stat("/proc/self/ns/pid").st_ino
 
 
 def _start_time(pid: int) -> int | None:
@@ -188,9 +205,7 @@ def remove(folder: str) -> bool:
     """Kill what is in a cgroup and remove it; False where that did not succeed in two seconds."""
     deadline = time.monotonic() + _KILL_SECONDS
     while True:
-        for pid in cgroups.processes(folder):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        _kill_all(folder)
         try:
             for path, _, _ in os.walk(folder, topdown=False):
                 os.rmdir(path)
@@ -203,6 +218,20 @@ def remove(folder: str) -> bool:
             time.sleep(0.01)
 
 
+def _kill_all(folder: str) -> None:
+    """Kill all in a cgroup and below: at once where the kernel can (5.14), else one by one."""
+    try:
+        Path(folder, "cgroup.kill").write_text("1")
+        return
+    except OSError:
+        members = list(cgroups.processes(folder))
+    for pid in members:
+        # 0 stands for a process of an outer PID namespace; to kill() it would mean us.
+        if pid > 0:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
 def remove_leftovers(known: cgroups.Hierarchies) -> list[str]:
     """Remove the cgroups of tracers that have died, with the commands in them; return which."""
     if not known.unified:
@@ -210,6 +239,8 @@ def remove_leftovers(known: cgroups.Hierarchies) -> list[str]:
     removed = []
     for entry in os.scandir(known.unified):
         match = _NAME.fullmatch(entry.name)
-        if match and _start_time(int(match[1])) != int(match[2]) and remove(entry.path):
+        if match is None or int(match[1]) != _pid_namespace():
+            continue
+        if _start_time(int(match[2])) != int(match[3]) and remove(entry.path):
             removed.append(entry.path)
     return removed

@@ -7,7 +7,7 @@ What belongs to an ended process is deleted two ticks later, when nothing can ad
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from podtrace.wire.histogram import SLOTS, slot_upper
@@ -29,6 +29,7 @@ from podtracer.records import (
 )
 
 CPU = METRICS.index("cpu")
+_CHUNK = 64
 _KEY_BYTES, _VALUE_BYTES = SERIES_KEY.size, SERIES_VALUE.size
 
 GroupKey = tuple[int, int, int, int]
@@ -97,6 +98,22 @@ class Group:
 _NOTHING = SeriesValue(0, 0, 0, 0, 0)
 
 
+def _nonzero(array: bpf.Map, value_bytes: int) -> Iterator[tuple[int, bytes]]:
+    """Yield (index, value) of an array's elements that are not all zero."""
+    for keys, values, count in array.batches():
+        # Most of the array is zero: look at many elements at once first.
+        for start in range(0, count, _CHUNK):
+            end = min(start + _CHUNK, count)
+            chunk = bytes(values[start * value_bytes : end * value_bytes])
+            if not any(chunk):
+                continue
+            for index in range(start, end):
+                position = (index - start) * value_bytes
+                raw = chunk[position : position + value_bytes]
+                if any(raw):
+                    yield U32.unpack_from(keys, index * U32.size)[0], raw
+
+
 class SeriesTable:
     """Reads the `series` map and its overflow, and tells each tick's gains."""
 
@@ -141,22 +158,27 @@ class SeriesTable:
     def overflow_gains(self) -> dict[int, Group]:
         """Return, by metric, what was counted since the last call while the map was full."""
         groups: dict[int, Group] = defaultdict(Group)
-        for index in range(SLOTS * len(METRICS)) if self._is_full() else ():
-            raw = self._overflow.lookup(U32.pack(index))
-            after = SeriesValue(*SERIES_VALUE.unpack(raw or bytes(_VALUE_BYTES)))
+        if not self._is_full():
+            return groups
+        for index, raw in _nonzero(self._overflow, _VALUE_BYTES):
+            after = SeriesValue(*SERIES_VALUE.unpack(raw))
             before = self._overflow_before.get(index, _NOTHING)
             if after.operations != before.operations:
                 metric, slot = divmod(index, SLOTS)
                 groups[metric].add_slot(slot, before, after)
                 self._overflow_before[index] = after
-        for index in range(256) if self._is_full() else ():
-            raw = self._overflow_aspects.lookup(U32.pack(index))
-            (count,) = U64.unpack(raw or bytes(8))
+        for index, raw in _nonzero(self._overflow_aspects, U64.size):
+            (count,) = U64.unpack(raw)
             gained = count - self._aspects_before.get(index, 0)
             if gained:
                 groups[index & ~ASPECT_MASK].add_aspect(index & ASPECT_MASK, 0, gained)
                 self._aspects_before[index] = count
         return groups
+
+    @property
+    def processes(self) -> Iterable[int]:
+        """Processes that have counters."""
+        return self._of_process.keys()
 
     def _is_full(self) -> bool:
         return len(self._before) >= self._series.entries or bool(self._overflow_before)

@@ -35,7 +35,6 @@ from podtracer.plan import TARGET_ENTRIES, Plan, syscall_table
 from podtracer.probes import (
     CAST_TYPES,
     FAMILY_TYPES,
-    ITERATOR,
     NEEDS,
     OPTIONAL,
     PROBES,
@@ -49,7 +48,7 @@ MAPS = (
     "dns_pending", "targets", "syscall_kinds", "lost", "events",
 )  # fmt: skip
 
-_FIRST_ITERATOR = next(probe for probe in PROBES if probe.hook == ITERATOR)
+_MOST_ROUNDS = 20
 _BPF_FOLDER = Path(__file__).resolve().parent.parent / "bpf"
 
 
@@ -61,7 +60,6 @@ class Loaded:
     programs: dict[str, int]
     links: list[int]
     probes: list[dict[str, Any]]
-    started_ns: int
     timings: dict[str, float]
 
     def close(self) -> None:
@@ -104,7 +102,6 @@ def load(plan: Plan) -> Loaded:
         programs={name: next(names) for name in answer["programs"]},
         links=list(names),
         probes=answer["probes"],
-        started_ns=answer["started_ns"],
         timings=answer["timings"],
     )
 
@@ -136,6 +133,7 @@ class _Child:
         self._noise = noise
         self._machine = platform.machine()
         self._maps: dict[str, int] = {}
+        self._seeded: set[int] = set()
         self._timings: dict[str, float] = {}
         self._clock = time.monotonic()
 
@@ -148,18 +146,21 @@ class _Child:
         self._lap("compile")
         self._fill_maps()
         attacher = Attacher(self._plan, btf, module.dump_func)
+        self._seed_processes()
         for probe in PROBES:
-            if probe is _FIRST_ITERATOR:
-                self._seed_processes()
             if probe.pids_scope or not self._plan.by_pids:
                 attacher.attach(probe, reasons.get(probe.family))
+        for _ in range(_MOST_ROUNDS):
+            # Forked between the look into /proc and the moment from which forks are followed.
+            if not self._seed_processes():
+                break
+            attacher.run_again("iter_task")
         self._lap("load and attach")
         attacher.check()
         answer = {
             "maps": list(self._maps),
             "programs": list(attacher.programs),
             "probes": attacher.probes,
-            "started_ns": time.monotonic_ns(),
             "timings": self._timings,
         }
         return answer, [*self._maps.values(), *attacher.programs.values(), *attacher.links]
@@ -272,12 +273,16 @@ class _Child:
         for cgroup, target in self._plan.cgroups.items():
             targets.update(struct.pack("=Q", cgroup), struct.pack("=I", target))
 
-    def _seed_processes(self) -> None:
-        """Name the member processes to the iterator, once forks are followed by the probes."""
+    def _seed_processes(self) -> bool:
+        """Name the member processes that were not named before; whether there were any."""
         targets = bpf.Map(self._maps["targets"], 8, 4, TARGET_ENTRIES)
+        found = False
         for root, target in self._plan.pids.items():
-            for pid in family(root):
+            for pid in family(root) - self._seeded:
                 targets.update(struct.pack("=Q", pid), struct.pack("=I", target))
+                self._seeded.add(pid)
+                found = True
+        return found
 
 
 def _cache_folder() -> Path:

@@ -53,8 +53,8 @@ SYSCALLS: Mapping[str, Mapping[str, Mapping[str, int]]] = {
 
 CALL_KINDS = (
     "CALL_NONE", "CALL_READ", "CALL_WRITE", "CALL_FSYNC", "CALL_OPEN", "CALL_SEND", "CALL_RECEIVE",
-    "CALL_SEND_MANY", "CALL_RECEIVE_MANY", "CALL_CONNECT", "CALL_ACCEPT", "CALL_LOCK", "CALL_SLEEP", "CALL_POLL", "CALL_NETWORK",
-    "CALL_DISK",
+    "CALL_SEND_MANY", "CALL_RECEIVE_MANY", "CALL_CONNECT", "CALL_ACCEPT", "CALL_LOCK", "CALL_SLEEP",
+    "CALL_POLL", "CALL_NETWORK", "CALL_DISK",
 )  # fmt: skip
 """In the order of enum syscall_kind."""
 

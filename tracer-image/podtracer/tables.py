@@ -5,7 +5,7 @@ Each is read once a tick and tells what is new since the last time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from podtrace.wire.schema import OVERFLOW_LABEL
@@ -109,6 +109,15 @@ class ProcessTable:
         """Name of a process that was seen, "" of any other."""
         value = self._before.get(number)
         return self._row(number, value).name if value else ""
+
+    def expire_strangers(self, counted: Iterable[int]) -> None:
+        """Let counters of processes that are not in the table expire too.
+
+        A connection that outlives its process counts under it once more, after it was forgotten.
+        """
+        for number in counted:
+            if number > 0 and number not in self._before:
+                self._ended.setdefault(number, (0, _TICKS_KEPT))
 
     def expire(self, forget: Callable[[int], None]) -> None:
         """Count down the ended processes; forget those that nothing can be added to any more."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import time
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Callable
@@ -25,6 +26,7 @@ from podtracer.tables import DnsPending, FileTable, LabelTable, Process, Process
 MOST_SERIES_LINES = 600
 MOST_FILE_LINES = 100
 MOST_PROCESS_LINES = 300
+MOST_UNSENT_PROCESSES = 10_000
 
 _CONNECT = records.METRICS.index("connect")
 _DNS = records.METRICS.index("dns")
@@ -56,8 +58,22 @@ class Tables:
         self._dns = dns
         self._container_name = container_name
         self._wall_offset_ns = wall_offset_ns
+        self._unsent: dict[tuple[int, int], Process] = {}
+        self._timeouts_sent = 0
         self.overflowed = 0
         self.unlisted = 0
+
+    def baseline(self) -> int:
+        """Pass over what was counted while the probes were attached one after the other.
+
+        Returns the moment from which on everything counts, in monotonic nanoseconds.
+        """
+        began_ns = time.monotonic_ns()
+        self._series.gains()
+        self._running.adjust(defaultdict(Group), began_ns)
+        for _ in self._files.gains():
+            pass
+        return began_ns
 
     def collect(self, stream: Stream, now_ns: int, throttled: dict[int, tuple[int, int]]) -> None:
         """Add the tick's series and process lines to the stream.
@@ -72,9 +88,11 @@ class Tables:
             self.overflowed += group.operations
             label = records.REASONS.index("other") if metric == _BLOCKED else _OVERFLOW_HASH
             groups[metric, OVERFLOW_PROCESS, 1, label].merge(group)
+        self._timeouts_sent = 0
         for query in self._dns.timeouts(now_ns):
             groups[records.DNS_TIMEOUT, query.process, query.target, query.label].count += 1
             self._add_timeout_event(stream, query, now_ns)
+        self._processes.expire_strangers(self._series.processes)
         self._processes.expire(lambda process: self._forget(groups, process))
         self._add_series(stream, groups)
         self._add_files(stream)
@@ -95,10 +113,16 @@ class Tables:
         return monotonic_ns + self._wall_offset_ns if monotonic_ns else None
 
     def _add_processes(self, stream: Stream) -> None:
-        changes = self._processes.changes()
-        for process in changes[:MOST_PROCESS_LINES]:
-            stream.add(PROCESS, self._process_fields(process))
-        self.unlisted = max(len(changes) - MOST_PROCESS_LINES, 0)
+        waiting = self._unsent
+        for process in self._processes.changes():
+            waiting[process.number, process.start_ns] = process
+        for identity in list(waiting)[:MOST_PROCESS_LINES]:
+            stream.add(PROCESS, self._process_fields(waiting.pop(identity)))
+        # A later tick has room again, unless this goes on.
+        self.unlisted = 0
+        while len(waiting) > MOST_UNSENT_PROCESSES:
+            waiting.pop(next(iter(waiting)))
+            self.unlisted += 1
 
     def _process_fields(self, process: Process) -> dict[str, Any]:
         return {
@@ -152,10 +176,12 @@ class Tables:
         for target, numbers in folded.items():
             stream.add(SERIES, _file_fields(target, OVERFLOW_LABEL, numbers))
 
-    def add_events(self, stream: Stream, records_read: Iterable[bytes]) -> None:
-        """Add an event line for each record of the ring buffer."""
+    def add_events(self, stream: Stream, records_read: Iterable[bytes], began_ns: int) -> None:
+        """Add an event line for each record, but for those from before the start."""
         for raw in records_read:
             event = records.Event(*records.EVENT.unpack(raw))
+            if event.time_ns < began_ns:
+                continue
             stream.add(EVENT, self._event_fields(event), self._wall(event.time_ns))
 
     def _event_fields(self, event: records.Event) -> dict[str, Any]:
@@ -194,7 +220,8 @@ class Tables:
         return fields
 
     def _add_timeout_event(self, stream: Stream, query: TimedOut, now_ns: int) -> None:
-        if stream.lines_waiting >= MAX_EVENTS_PER_SECOND:
+        self._timeouts_sent += 1
+        if self._timeouts_sent > MAX_EVENTS_PER_SECOND:
             stream.suppressed_now += 1
             return
         fields = {

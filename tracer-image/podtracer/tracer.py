@@ -114,10 +114,12 @@ class _Run:
         )
 
     def run(self) -> int:
-        self._throttling = Throttling(self._scope)
         self._loaded = loader.load(self._plan)
         try:
             self._open_tables()
+            self._began_ns = self._tables.baseline()
+            self._maps.losses()
+            self._throttling = Throttling(self._scope)
             if self._command is not None:
                 self._command.start()
             elif self._scope.pids and not alive(min(self._roots())):
@@ -127,14 +129,16 @@ class _Run:
                     "Start the command under podtrace: -- COMMAND",
                 )
             self._say_hello()
-            reason = self._tick_until_stopped()
+            try:
+                reason = self._tick_until_stopped()
+            finally:
+                self._run_time.close()
             self._finish(reason)
         except StreamClosed:
             return 1
         finally:
             if self._command is not None:
-                self._command.interrupt()
-            self._run_time.close()
+                self._command.interrupt(in_haste=True)
             self._loaded.close()
         return 0
 
@@ -150,7 +154,6 @@ class _Run:
         self._run_time = RunTime(list(self._loaded.programs.values()))
 
     def _say_hello(self) -> None:
-        self._began_ns = self._loaded.started_ns
         self._deadline_ns = None
         if self._request.seconds is not None:
             self._deadline_ns = self._began_ns + int(self._request.seconds * _SECOND_NS)
@@ -239,7 +242,7 @@ class _Run:
 
     def _collect(self, now_ns: int) -> None:
         self._tables.collect(self._stream, now_ns, self._throttling.gains())
-        self._tables.add_events(self._stream, self._ring.records())
+        self._tables.add_events(self._stream, self._ring.records(), self._began_ns)
         interval_ns = now_ns - self._tick_began_ns
         self._tick_began_ns = now_ns
         self._stream.end_tick(self._health(interval_ns), now_ns + self._wall_offset_ns)
@@ -265,11 +268,12 @@ class _Run:
 
     def _finish(self, reason: str) -> None:
         if self._command is not None:
-            self._command.interrupt()
-        for link in self._loaded.links:
-            os.close(link)
-        self._loaded.links.clear()
+            self._command.interrupt(in_haste=reason in ("parent_died", "stdout_closed"))
+        # The first link is that of the context switches: from here on no CPU time is counted.
+        os.close(self._loaded.links.pop(0))
         now = time.monotonic_ns()
+        while self._loaded.links:
+            os.close(self._loaded.links.pop())
         if self._deadline_ns is not None and reason == "deadline":
             now = max(now, self._deadline_ns)
         self._collect(now)
