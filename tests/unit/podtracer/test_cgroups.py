@@ -151,13 +151,20 @@ def test_a_root_is_refused_with_the_number_of_its_processes(
 
 
 @pytest.mark.parametrize(
-    "given", ["{root}/unified/nothing", "{root}/elsewhere", "nothing", "{root}/cpu/only-there"]
+    "given",
+    [
+        "{root}/unified/nothing",
+        "{root}/elsewhere",
+        "nothing",
+        "{root}/cpu/only-there",
+        "{root}/unified-demo",
+    ],
 )
 def test_a_cgroup_that_does_not_exist(
     tmp_path: Path, make: Folder, known: Hierarchies, given: str
 ) -> None:
-    make("elsewhere")
-    make("cpu/only-there")
+    for name in ("elsewhere", "cpu/only-there", "unified/demo", "unified-demo"):
+        make(name)
     path = given.format(root=tmp_path.resolve())
     with pytest.raises(TracerError) as caught:
         resolve(path, known)

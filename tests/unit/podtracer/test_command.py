@@ -153,10 +153,20 @@ def test_command_runs_as_the_user_that_is_named(made: Start) -> None:
     assert wait(command) == 7
 
 
+@pytest.fixture
+def more_groups() -> Iterator[None]:
+    """Be in a group that no other user has to be in."""
+    before = os.getgroups()
+    os.setgroups([*before, 54323])
+    yield
+    os.setgroups(before)
+
+
 @needs_root
+@pytest.mark.usefixtures("more_groups")
 def test_a_user_without_an_account_has_the_group_that_is_named(made: Start) -> None:
-    command = made("sh", "-c", 'test "$(id -u) $(id -G)" = "54321 54322" && exit 7', uid=54321,
-                   gid=54322)  # fmt: skip
+    script = 'test "$(id -u) $(id -G)" = "54321 54322" && exit 7'
+    command = made("sh", "-c", script, uid=54321, gid=54322)
     command.start()
     assert wait(command) == 7
 

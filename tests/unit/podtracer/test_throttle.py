@@ -106,7 +106,7 @@ def test_version_1_counts_nanoseconds_where_the_members_are(
     stats = {}
     for pid, path in members.items():
         (processes / str(pid)).mkdir(parents=True)
-        lines = f"5:memory:/elsewhere\n4:cpuacct,cpu:{path}\n1:name=systemd:/a\x0cb:c\n0::/demo\n"
+        lines = f"9:name=systemd:/a\x0cb:c\n5:memory:/elsewhere\n4:cpuacct,cpu:{path}\n0::/demo\n"
         (processes / str(pid) / "cgroup").write_text(lines)
         folder = tmp_path / "cpu" / path.lstrip("/")
         folder.mkdir(parents=True, exist_ok=True)
