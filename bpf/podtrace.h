@@ -176,9 +176,9 @@ struct file_key {
 };
 
 // A path as its components, last one first, each with a zero byte behind it.
-#define PATH_BYTES 256
+#define PATH_BYTES 512
 #define PATH_NAMES 14
-#define NAME_BYTES 64
+#define NAME_BYTES 256
 
 struct file_value {
     u64 operations;
@@ -238,6 +238,7 @@ struct thread {
     u8 peer_family;
     u8 pad2;
     u8 peer_address[16];
+    u64 executed_ns;  // the kernel's CPU time of the thread when it last left a CPU
 };
 
 struct socket_value {

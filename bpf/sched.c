@@ -1,7 +1,7 @@
 // CPU time, run-queue time, blocked time by reason, and the process table.
 //
-// Intervals are closed at each context switch, so CPU time is exact; intervals still open at the
-// edges of the window are closed by podtracer, which reads `threads`.
+// CPU time is the kernel's own, read at each context switch, so it is exact; intervals still open
+// at the edges of the window are closed by podtracer, which reads `threads`.
 
 #define TASK_DEAD_BITS 0x80
 #define SIGNAL_GROUP_EXIT_FLAG 0x4
@@ -50,21 +50,6 @@ ALWAYS_INLINE u8 block_reason(struct task_struct *task, struct thread *thread, u
     return kind ? reason_of_call(*kind) : REASON_OTHER;
 }
 
-ALWAYS_INLINE void leave_cpu(struct task_struct *task, struct thread *thread, u64 now,
-                             bool preempted, u32 state) {
-    if (thread->on_cpu_ns)
-        tally(thread->target, thread->process, 0, METRIC_CPU, now - thread->on_cpu_ns);
-    thread->on_cpu_ns = 0;
-    thread->off_cpu_ns = now;
-    if (preempted || state == 0) {
-        thread->ready_ns = now;
-        thread->reason = 0;
-    } else {
-        thread->ready_ns = 0;
-        thread->reason = block_reason(task, thread, state);
-    }
-}
-
 ALWAYS_INLINE void report_long_block(struct thread *thread, u64 now, u64 blocked_ns) {
     struct event event = {.time_ns = now,
                           .duration_ns = blocked_ns,
@@ -102,6 +87,37 @@ ALWAYS_INLINE void reach_cpu(struct thread *thread, u64 now) {
         thread->call_wait_ns += now - off;
     thread->ready_ns = 0;
     thread->reason = 0;
+}
+
+// A switch to this thread was not seen: the tracepoint leaves some out. It is running now.
+ALWAYS_INLINE void notice_running(struct thread *thread, u64 since) {
+    if (since < thread->off_cpu_ns)
+        since = thread->off_cpu_ns;
+    if (since < thread->ready_ns)
+        since = thread->ready_ns;
+    reach_cpu(thread, since);
+}
+
+ALWAYS_INLINE void leave_cpu(struct task_struct *task, struct thread *thread, u64 now,
+                             bool preempted, u32 state) {
+    // The kernel's own sum: it does not depend on having seen every switch.
+    u64 executed_ns = task->se.sum_exec_runtime;
+    u64 ran_ns = executed_ns - thread->executed_ns;
+
+    thread->executed_ns = executed_ns;
+    if (thread->off_cpu_ns)
+        notice_running(thread, now - ran_ns);
+    if (ran_ns)
+        tally(thread->target, thread->process, 0, METRIC_CPU, ran_ns);
+    thread->on_cpu_ns = 0;
+    thread->off_cpu_ns = now;
+    if (preempted || state == 0) {
+        thread->ready_ns = now;
+        thread->reason = 0;
+    } else {
+        thread->ready_ns = 0;
+        thread->reason = block_reason(task, thread, state);
+    }
 }
 
 int on_sched_switch(u64 *ctx) {

@@ -140,7 +140,8 @@ ALWAYS_INLINE struct thread *enter_thread(struct task_struct *task, u32 target, 
     struct thread value = {.process = LOAD(task, tgid),
                            .target = target,
                            .on_cpu_ns = on_cpu_ns,
-                           .off_cpu_ns = off_cpu_ns};
+                           .off_cpu_ns = off_cpu_ns,
+                           .executed_ns = LOAD(task, se.sum_exec_runtime)};
 
     threads.insert(&tid, &value);
     struct thread *thread = threads.lookup(&tid);

@@ -112,9 +112,14 @@ int on_sys_enter(u64 *ctx) {
         if (*kind == CALL_CONNECT && thread->file_kind == FILE_TCP)
             note_peer(thread, file, (void *)thread->vector);
     }
+    thread->call_start_ns = bpf_ktime_get_ns();
+#if FAMILY_CPU
+    // The wait that ended unseen was not of this call.
+    if (thread->off_cpu_ns)
+        notice_running(thread, thread->ready_ns ? 0 : thread->call_start_ns);
+#endif
     thread->call = *kind;
     thread->call_wait_ns = 0;
-    thread->call_start_ns = bpf_ktime_get_ns();
     return 0;
 }
 
@@ -223,9 +228,10 @@ ALWAYS_INLINE u8 transfer_metric(struct thread *thread, bool sending) {
     return METRIC_TERMINAL;
 }
 
-ALWAYS_INLINE void fail(struct outcome *outcome, u8 metric, s64 result) {
+ALWAYS_INLINE void fail(struct thread *thread, struct outcome *outcome, u8 metric, s64 result) {
     if (interrupted(result))
         return;
+    outcome->count.wait_ns = thread->call_wait_ns;
     if (result == -ERROR_AGAIN) {
         outcome->count.metric = metric | ASPECT_AGAIN;
     } else {
@@ -352,7 +358,7 @@ ALWAYS_INLINE void finish_call(struct thread *thread, struct outcome *outcome, s
             bytes = bytes_of_messages(thread, result);
     }
     if (result < 0) {
-        fail(outcome, metric, result);
+        fail(thread, outcome, metric, result);
         return;
     }
     // Through memory, so that the verifier goes on with any metric, not with each.
@@ -375,6 +381,11 @@ int on_sys_exit(u64 *ctx) {
     if (!thread || !thread->call)
         return 0;
     u64 now = bpf_ktime_get_ns();
+
+#if FAMILY_CPU
+    if (thread->off_cpu_ns)
+        notice_running(thread, thread->ready_ns ? 0 : now);
+#endif
     struct outcome outcome = {
         .count = {.process = thread->process, .target = thread->target},
         .duration_ns = now - thread->call_start_ns,

@@ -6,8 +6,9 @@ What belongs to an ended process is deleted two ticks later, when nothing can ad
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from podtrace.wire.histogram import SLOTS, slot_upper
@@ -20,6 +21,7 @@ from podtracer.records import (
     METRICS,
     SERIES_KEY,
     SERIES_VALUE,
+    THREAD_EXECUTED,
     THREAD_ON_CPU,
     THREAD_VALUE_BYTES,
     U32,
@@ -69,8 +71,12 @@ class Group:
         for slot, count in other.slots.items():
             self.slots[slot] = self.slots.get(slot, 0) + count
 
-    def add_aspect(self, aspect: int, number: int, count: int) -> None:
-        """Add to what is counted beside the operations themselves."""
+    def add_aspect(self, aspect: int, number: int, count: int, wait_ns: int = 0) -> None:
+        """Add to what is counted beside the operations themselves.
+
+        A call that gave up, or failed, after waiting has waited all the same.
+        """
+        self.wait_ns += wait_ns
         if aspect == ASPECT_ERROR:
             self.errors[number] = self.errors.get(number, 0) + count
         elif aspect == ASPECT_AGAIN:
@@ -151,7 +157,8 @@ class SeriesTable:
         aspect = key.metric & ASPECT_MASK
         group = groups[key.metric & ~ASPECT_MASK, key.process, key.target, key.label]
         if aspect:
-            group.add_aspect(aspect, key.slot, after.operations - before.operations)
+            waited_ns = after.wait_ns - before.wait_ns
+            group.add_aspect(aspect, key.slot, after.operations - before.operations, waited_ns)
         else:
             group.add_slot(key.slot, before, after)
 
@@ -197,18 +204,29 @@ class SeriesTable:
 
 
 class OpenIntervals:
-    """CPU time of the threads that are running at this moment, which no switch has closed yet."""
+    """CPU time of the threads that are running at this moment, which no switch has closed yet.
 
-    def __init__(self, threads: bpf.Map) -> None:
+    `executed_ns` tells the CPU time of a thread so far, None where the kernel does not: a switch that
+    the tracepoint left out must not make a sleeping thread run.
+    """
+
+    def __init__(
+        self, threads: bpf.Map, executed_ns: Callable[[int], int | None] | None = None
+    ) -> None:
         self._threads = threads
+        self._executed_ns = executed_ns or read_executed_ns
         self._before: dict[tuple[int, int], int] = {}
 
     def adjust(self, groups: dict[GroupKey, Group], now_ns: int) -> None:
         """Add to each process's CPU time what is open now, less what was open before."""
         open_ns: dict[tuple[int, int], int] = defaultdict(int)
-        for process, target, since_ns in self._running():
+        for tid, process, target, since_ns, executed_ns in self._running():
             if since_ns < now_ns:
-                open_ns[process, target] += now_ns - since_ns
+                total_ns = self._executed_ns(tid)
+                ran_ns = now_ns - since_ns
+                if total_ns is not None:
+                    ran_ns = min(ran_ns, max(total_ns - executed_ns, 0))
+                open_ns[process, target] += ran_ns
         for identity in open_ns.keys() | self._before.keys():
             process, target = identity
             group = groups[CPU, process, target, 0]
@@ -220,10 +238,24 @@ class OpenIntervals:
         identity = process, target
         self._before[identity] = self._before.get(identity, 0) - sum_ns
 
-    def _running(self) -> Iterator[tuple[int, int, int]]:
-        for _, values, count in self._threads.batches():
+    def _running(self) -> Iterator[tuple[int, int, int, int, int]]:
+        for keys, values, count in self._threads.batches():
             for index in range(count):
                 start = index * THREAD_VALUE_BYTES
                 since_ns, process, target = THREAD_ON_CPU.unpack_from(values, start)
                 if since_ns:
-                    yield process, target, since_ns
+                    (tid,) = U32.unpack_from(keys, index * U32.size)
+                    (executed_ns,) = THREAD_EXECUTED.unpack_from(values, start)
+                    yield tid, process, target, since_ns, executed_ns
+
+
+def read_executed_ns(tid: int) -> int | None:
+    """Return the CPU time of a thread of this machine, 0 where it is gone, None if not told.
+
+    /proc/TID/schedstat: up to a clock tick behind while the thread runs.
+    """
+    try:
+        with open(f"/proc/{tid}/schedstat", "rb") as file:
+            return int(file.read().split()[0])
+    except OSError:
+        return 0 if os.path.exists("/proc/self/schedstat") else None

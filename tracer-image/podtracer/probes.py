@@ -93,6 +93,7 @@ SECTIONS: Mapping[str, Sequence[str]] = {
 NEEDS: Mapping[str, Sequence[str]] = {
     "struct task_struct": (
         "pid", "tgid", "comm", "cgroups", "group_leader", "real_parent", "thread_pid", "__state",
+        "se.sum_exec_runtime",
         "state", "in_iowait", "exit_state", "exit_code", "on_cpu", "signal", "files", "fs",
         "thread_info.status", "thread_info.flags",
     ),

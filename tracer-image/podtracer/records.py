@@ -63,9 +63,10 @@ SERIES_KEY = struct.Struct("=QIHBB")
 SERIES_VALUE = struct.Struct("=5Q")
 PROCESS_VALUE = struct.Struct("=QQQIIiBB2x16s")
 FILE_KEY = struct.Struct("=QIII4x")
-FILE_VALUE = struct.Struct("=QQQII320s")
+FILE_VALUE = struct.Struct("=QQQII768s")
 LABEL_VALUE = struct.Struct("=BBBB4x128s")
-THREAD_VALUE_BYTES = 120
+THREAD_VALUE_BYTES = 128
+THREAD_EXECUTED = struct.Struct("=120xQ")
 THREAD_ON_CPU = struct.Struct("=16xQ64xIB")
 SOCKET_VALUE = struct.Struct("=5QIBB2x")
 DNS_KEY_BYTES = 16

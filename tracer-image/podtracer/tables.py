@@ -25,6 +25,7 @@ from podtracer.records import (
 _OVERFLOW_HASH = 1
 DNS_TIMEOUT_NS = 5_000_000_000
 _TICKS_KEPT = 2
+_NEVER_IN_TABLE = -1
 
 
 def entries(table: bpf.Map, key_bytes: int, value_bytes: int) -> Iterator[tuple[bytes, bytes]]:
@@ -117,7 +118,7 @@ class ProcessTable:
         """
         for number in counted:
             if number > 0 and number not in self._before:
-                self._ended.setdefault(number, (0, _TICKS_KEPT))
+                self._ended.setdefault(number, (_NEVER_IN_TABLE, _TICKS_KEPT))
 
     def expire(self, forget: Callable[[int], None]) -> None:
         """Count down the ended processes; forget those that nothing can be added to any more."""

@@ -171,8 +171,13 @@ class Ledger:
 
 
 def errors_of(metric: str, tally: Tally) -> int:
-    """Return operations of an event metric that went wrong."""
-    return tally.count if metric == "dns_timeout" else tally.failed
+    """Return operations of an event metric that went wrong.
+
+    An open that finds no file is mostly a search along a path, as every dynamic linker does.
+    """
+    if metric == "dns_timeout":
+        return tally.count
+    return tally.failed - (tally.errors.get("ENOENT", 0) if metric == "open" else 0)
 
 
 def _sum(total: int | None, delta: int | None) -> int | None:
