@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from kernel_memory import (
+    NO_FILE,
     MemoryMap,
     dns_pending_value,
     file_key,
@@ -129,6 +130,34 @@ def test_a_number_that_is_used_again_at_the_last_moment_is_kept(processes: Proce
     assert [p.name for p in processes.tick()[0]] == ["new"]
 
 
+def test_counters_of_a_process_that_is_not_in_the_table_expire_too(processes: Processes) -> None:
+    processes.put(100, process_value())
+    processes.tick()
+    processes.table.expire_strangers([100, 200, 0, -1])
+    assert [processes.tick()[1] for _ in range(4)] == [[], [], [200], []]
+    assert 100 in processes
+
+
+def test_a_process_that_is_counted_before_it_is_in_the_table_is_kept(processes: Processes) -> None:
+    processes.table.expire_strangers([100])
+    processes.put(100, process_value(b"new"))
+    assert [[p.name for p in processes.tick()[0]], *(processes.tick()[1] for _ in range(3))] == [
+        ["new"], [], [], []
+    ]  # fmt: skip
+    assert 100 in processes
+
+
+def test_a_process_that_comes_when_its_number_expires_is_kept(processes: Processes) -> None:
+    processes.table.expire_strangers([100])
+    processes.tick()
+    processes.tick()
+    processes.table.changes()
+    processes.put(100, process_value(b"new"))
+    forgotten: list[int] = []
+    processes.table.expire(forgotten.append)
+    assert (forgotten, 100 in processes) == ([], True)
+
+
 def test_names_are_known_until_a_process_is_forgotten(processes: Processes) -> None:
     processes.put(100, process_value(b"app", exit_ns=9))
     processes.tick()
@@ -170,6 +199,14 @@ def test_files_tell_what_they_gained(files: MemoryMap) -> None:
     assert list(table.gains()) == []
 
 
+def test_an_inode_number_that_is_used_again_is_another_file(files: MemoryMap) -> None:
+    table = FileTable(files)
+    files.update(file_key(5, generation=1), file_value(b"old", operations=3))
+    assert [(gain.path, gain.operations) for gain in table.gains()] == [("/old", 3)]
+    files.update(file_key(5, generation=2), file_value(b"new", operations=1))
+    assert [(gain.path, gain.operations) for gain in table.gains()] == [("/new", 1)]
+
+
 def test_a_file_that_was_only_opened_gained_nothing_but_has_a_path(files: MemoryMap) -> None:
     table = FileTable(files)
     files.update(file_key(5), file_value(b"etc", b"passwd", operations=0))
@@ -179,7 +216,7 @@ def test_a_file_that_was_only_opened_gained_nothing_but_has_a_path(files: Memory
 
 def test_path_of_no_file_and_of_an_unknown_one_is_none(files: MemoryMap) -> None:
     table = FileTable(files)
-    assert table.path(bytes(16)) is None
+    assert table.path(NO_FILE) is None
     assert files.lookups == 0
     assert table.path(file_key(5)) is None
 
