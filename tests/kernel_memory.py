@@ -14,6 +14,8 @@ from podtrace.wire.histogram import SLOTS, slot_of
 from podtracer import bpf, records
 from podtracer.records import METRICS
 
+NO_FILE = bytes(records.FILE_KEY.size)
+
 
 class MemoryMap(bpf.Map):
     """A map whose batches come two entries at a time in buffers that are used again."""
@@ -23,8 +25,8 @@ class MemoryMap(bpf.Map):
     def __init__(self, key_bytes: int, value_bytes: int, entries: int = 1024) -> None:
         self.entries = entries
         self.items: dict[bytes, bytes] = {}
-        self.deleted: list[bytes] = []
         self.lookups = 0
+        self.reads = 0
         self._sizes = key_bytes, value_bytes
 
     def lookup(self, key: bytes) -> bytes | None:
@@ -36,18 +38,35 @@ class MemoryMap(bpf.Map):
         self.items[key] = value
 
     def delete(self, key: bytes) -> bool:
-        self.deleted.append(key)
         return self.items.pop(key, None) is not None
 
     def batches(self) -> Iterator[tuple[memoryview, memoryview, int]]:
+        self.reads += 1
         keys, values = (bytearray(size * self._BATCH) for size in self._sizes)
-        waiting = list(self.items.items())
+        waiting = self._entries()
         for start in range(0, len(waiting), self._BATCH):
             part = waiting[start : start + self._BATCH]
             for index, (key, value) in enumerate(part):
                 keys[index * len(key) : (index + 1) * len(key)] = key
                 values[index * len(value) : (index + 1) * len(value)] = value
             yield memoryview(keys), memoryview(values), len(part)
+
+    def _entries(self) -> list[tuple[bytes, bytes]]:
+        return list(self.items.items())
+
+
+class MemoryArray(MemoryMap):
+    """An array: every index has a value, zeros at first."""
+
+    _BATCH = 100
+
+    def __init__(self, value_bytes: int, entries: int) -> None:
+        super().__init__(records.U32.size, value_bytes, entries)
+
+    def _entries(self) -> list[tuple[bytes, bytes]]:
+        zeros = bytes(self._sizes[1])
+        keys = map(records.U32.pack, range(self.entries))
+        return [(key, self.items.get(key, zeros)) for key in keys]
 
 
 def series_key(
@@ -62,8 +81,8 @@ class Counters:
 
     def __init__(self, entries: int = 1024) -> None:
         self.series = MemoryMap(records.SERIES_KEY.size, records.SERIES_VALUE.size, entries)
-        self.overflow = MemoryMap(4, records.SERIES_VALUE.size, SLOTS * len(METRICS))
-        self.overflow_aspects = MemoryMap(4, 8, 256)
+        self.overflow = MemoryArray(records.SERIES_VALUE.size, SLOTS * len(METRICS))
+        self.overflow_aspects = MemoryArray(8, 256)
 
     def record(
         self,
@@ -115,8 +134,7 @@ class Counters:
 
 def thread_value(process: int, target: int = 1, on_cpu_ns: int = 0) -> bytes:
     value = bytearray(records.THREAD_VALUE_BYTES)
-    records.THREAD_ON_CPU.pack_into(value, 0, on_cpu_ns, process)
-    value[68] = target
+    records.THREAD_ON_CPU.pack_into(value, 0, on_cpu_ns, process, target)
     return bytes(value)
 
 
@@ -146,7 +164,8 @@ def peer_value(address: str, port: int = 0) -> bytes:
 
 
 def dns_value(wire: bytes, cut: bool = False) -> bytes:
-    return records.LABEL_VALUE.pack(2, 0, len(wire), cut, wire)
+    """Return the label of a name as on the wire; zeros follow it up to the label's end."""
+    return records.LABEL_VALUE.pack(2, 0, 0, cut, wire)
 
 
 def dns_wire(*labels: bytes) -> bytes:
@@ -154,8 +173,8 @@ def dns_wire(*labels: bytes) -> bytes:
     return b"".join(bytes([len(label)]) + label for label in labels)
 
 
-def file_key(inode: int, device: int = 2, target: int = 1) -> bytes:
-    return records.FILE_KEY.pack(inode, device, target)
+def file_key(inode: int, device: int = 2, generation: int = 3, target: int = 1) -> bytes:
+    return records.FILE_KEY.pack(inode, device, generation, target)
 
 
 def file_value(
@@ -179,7 +198,7 @@ def event_value(
     duration_ns: int = 0,
     label: int = 0,
     size: int = 0,
-    file: bytes = bytes(16),
+    file: bytes = NO_FILE,
     process: int = 100,
     code: int = 0,
     target: int = 1,

@@ -12,7 +12,6 @@ import re
 import shutil
 import struct
 import subprocess
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ from hypothesis import strategies as st
 from podtrace.wire import schema
 from podtrace.wire.histogram import SLOTS
 from podtracer import bpf, loader, maps, plan, probes, records
-from podtracer.drain import Group, GroupKey, OpenIntervals
 
 BPF = Path(__file__).parents[2] / "bpf"
 HEADER = (BPF / "podtrace.h").read_text()
@@ -38,6 +36,8 @@ typedef uint8_t u8; typedef uint16_t u16; typedef uint32_t u32; typedef uint64_t
 typedef int32_t s32; typedef int64_t s64;
 """
 
+NAME_BYTES = 128
+
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="needs a C compiler")
 
 LAYOUTS = {
@@ -47,7 +47,7 @@ LAYOUTS = {
         records.PROCESS_VALUE,
         "start_ns exit_ns container_cgroup parent pid exit_status target entered name",
     ),
-    "file_key": (records.FILE_KEY, "inode device target"),
+    "file_key": (records.FILE_KEY, "inode device generation target"),
     "file_value": (records.FILE_VALUE, "operations bytes max_ns path_bytes path_complete path"),
     "label_value": (records.LABEL_VALUE, "kind family bytes cut data"),
     "socket_value": (
@@ -61,6 +61,9 @@ LAYOUTS = {
     ),
 }
 """C structure -> its twin, and the C members that the twin's fields are, in order."""
+
+THREAD_PARTS = {"THREAD_ON_CPU": "on_cpu_ns process target"}
+"""What is read of struct thread, which has no twin as a whole."""
 
 
 def enumerators(name: str) -> list[str]:
@@ -226,25 +229,17 @@ def test_sizes_of_what_is_not_unpacked(header: dict[str, Any]) -> None:
 
 
 @needs_compiler
-def test_a_running_thread_is_read_where_the_header_has_it(header: dict[str, Any]) -> None:
+@pytest.mark.parametrize("part", THREAD_PARTS)
+def test_parts_of_a_thread_are_read_where_the_header_has_them(
+    part: str, header: dict[str, Any]
+) -> None:
     thread = header["layouts"]["thread"]
-    value = bytearray(thread["sizeof"])
-    struct.pack_into("=Q", value, thread["on_cpu_ns"][0], 1000)
-    struct.pack_into("=I", value, thread["process"][0], 4321)
-    value[thread["target"][0]] = 9
-
-    class OneThread(bpf.Map):
-        def __init__(self) -> None:
-            pass
-
-        def batches(self) -> Any:
-            yield memoryview(bytes(4)), memoryview(value), 1
-
-    groups: defaultdict[GroupKey, Group] = defaultdict(Group)
-    OpenIntervals(OneThread()).adjust(groups, 1700)
-    assert {key: group.sum_ns for key, group in groups.items()} == {
-        (records.METRICS.index("cpu"), 4321, 9, 0): 700
-    }
+    twin = getattr(records, part)
+    assert twin.size <= thread["sizeof"]
+    assert fields(twin) == [
+        (offset, size, bool(signed))
+        for offset, size, signed in map(thread.get, THREAD_PARTS[part].split())
+    ]
 
 
 def declared_maps() -> dict[str, tuple[str, str]]:
@@ -308,9 +303,11 @@ def test_structures_that_are_cast_are_registered() -> None:
 
 
 def test_members_that_the_sources_test_for_are_optional() -> None:
-    tested = set(re.findall(r"\bHAVE_(\w+?)__(\w+)", CODE))
+    tested = set(re.findall(r"\bHAVE_(\w+__\w+)", CODE))
     assert tested
-    assert {f"struct {kind}.{member}" for kind, member in tested} <= probes.OPTIONAL
+    # As podtracer.needs.macro spells it.
+    known = {name.removeprefix("struct ").replace(".", "__") for name in probes.OPTIONAL}
+    assert tested - known == set()
 
 
 @pytest.mark.parametrize("machine", plan.SYSCALLS)
@@ -367,3 +364,48 @@ def test_words_are_lowered_as_ascii(lower_case: Callable[[bytes], bytes], word: 
 def test_length_bytes_of_a_name_are_no_letters(lower_case: Callable[[bytes], bytes]) -> None:
     for length in range(64):
         assert lower_case(bytes([length]) * 8) == bytes([length]) * 8
+
+
+@pytest.fixture(scope="module")
+def kept_name(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bytes], tuple[bytes, bool]]:
+    """Return what name_label makes of the bytes that it has loaded: the name, and whether cut."""
+    lower = re.search(r"^ALWAYS_INLINE (u64 lower_case\(.*?^\})", EVERYTHING, re.M | re.S)
+    loop = re.search(r"^    u64 open = [^\n]*\n", SOURCES["dns.c"], re.M)
+    rest = re.search(
+        r"^    for \(int i = 0; i < LABEL_WORDS.*?^    value\.cut = [^\n]*\n",
+        SOURCES["dns.c"],
+        re.M | re.S,
+    )
+    assert lower is not None and loop is not None and rest is not None
+    source = f"""
+    #define LABEL_WORDS 16
+    static {lower[1]}
+    int keep(u64 *data) {{
+        struct {{ u64 *data; u8 cut; }} value = {{data, 0}};
+        {loop[0]}{rest[0]}
+        return value.cut;
+    }}
+    """
+    library = compiled(source, tmp_path_factory.mktemp("name") / "name", "-shared", "-fPIC")
+    keep = ctypes.CDLL(str(library)).keep
+
+    def call(loaded: bytes) -> tuple[bytes, bool]:
+        buffer = ctypes.create_string_buffer(loaded, NAME_BYTES)
+        cut = bool(keep(buffer))
+        return buffer.raw, cut
+
+    return call
+
+
+@needs_compiler
+@given(loaded=st.binary(max_size=NAME_BYTES) | st.binary(min_size=NAME_BYTES, max_size=NAME_BYTES))
+@example(loaded=b"")
+@example(loaded=b"\1" * NAME_BYTES)
+@example(loaded=b"\7\0\1\1\1\1\1\1\1")
+@example(loaded=b"\3WWW\7EXAMPLE\3COM\0\0\1\0\1\0\0)")
+@example(loaded=b"x" * (NAME_BYTES - 1) + b"\0")
+def test_a_name_is_kept_up_to_its_zero(
+    kept_name: Callable[[bytes], tuple[bytes, bool]], loaded: bytes
+) -> None:
+    name, zero, _ = loaded.ljust(NAME_BYTES, b"\0").partition(b"\0")
+    assert kept_name(loaded) == (name.lower().ljust(NAME_BYTES, b"\0"), not zero)

@@ -180,6 +180,27 @@ def test_interrupted_command_may_end_by_itself(made: Start, tmp_path: Path) -> N
     assert command.poll() == 4
 
 
+def test_a_stubborn_command_is_asked_once_and_killed_in_the_end(
+    made: Start, tmp_path: Path
+) -> None:
+    script = (
+        f"trap ': > {tmp_path}/asked' INT TERM; : > {tmp_path}/ready; while :; do sleep 1; done"
+    )
+    command = made("sh", "-c", script)
+    command.start()
+    while not (tmp_path / "ready").exists():
+        time.sleep(0.005)
+    began = time.monotonic()
+    command.interrupt(in_haste=True)
+    assert time.monotonic() - began < 3
+    assert command.poll() is None
+    began = time.monotonic()
+    command.interrupt()
+    assert time.monotonic() - began < 0.5
+    command.end()
+    assert (command.poll(), (tmp_path / "asked").exists()) == (-signal.SIGKILL, True)
+
+
 def ends(pid: int) -> bool:
     """Wait until a process has ended."""
     stat = Path(f"/proc/{pid}/stat")
@@ -221,9 +242,15 @@ def start_time(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
 
 
-def test_command_gets_a_cgroup_that_names_its_tracer(tmp_path: Path) -> None:
+NAMESPACE = os.stat("/proc/self/ns/pid").st_ino
+
+
+def test_command_gets_a_cgroup_that_names_its_tracer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("podtracer.command.remove", os.rmdir)
     command = Command(["true"], None, None, Hierarchies(str(tmp_path), {}))
-    name = f"podtrace-{os.getpid()}-{start_time(os.getpid())}"
+    name = f"podtrace-{NAMESPACE}-{os.getpid()}-{start_time(os.getpid())}"
     assert command.cgroup == str(tmp_path / name)
     assert (tmp_path / name).is_dir()
     command.end()
@@ -236,17 +263,27 @@ def test_command_runs_without_a_cgroup_where_none_can_be_made(tmp_path: Path) ->
     command.end()
 
 
-def test_only_cgroups_of_tracers_that_have_died_are_left_over(tmp_path: Path) -> None:
+def test_only_cgroups_of_tracers_that_have_died_are_left_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("podtracer.command.remove", lambda folder: not folder.endswith("-77"))
     own, began = os.getpid(), start_time(os.getpid())
     gone = int(Path("/proc/sys/kernel/pid_max").read_text()) + 1
-    kept = [f"podtrace-{own}-{began}", "podtrace", "podtrace-1", f"podtrace-{gone}-5-x",
-            f"my-podtrace-{gone}-5", "podtrace-demo-1"]  # fmt: skip
-    removed = [f"podtrace-{gone}-5", f"podtrace-{own}-{began + 1}"]
-    for name in (*kept, *removed):
-        (tmp_path / name / "below").mkdir(parents=True)
+    left = [f"podtrace-{NAMESPACE}-{gone}-5", f"podtrace-{NAMESPACE}-{own}-{began + 1}"]
+    others = [
+        f"podtrace-{NAMESPACE}-{own}-{began}",
+        f"podtrace-{NAMESPACE + 1}-{gone}-5",
+        f"podtrace-{NAMESPACE}-{gone}-5-x",
+        f"my-podtrace-{NAMESPACE}-{gone}-5",
+        f"podtrace-{NAMESPACE}-{gone}",
+        "podtrace-demo-1-2",
+        # It could not be removed.
+        f"podtrace-{NAMESPACE}-{gone}-77",
+    ]
+    for name in (*left, *others):
+        (tmp_path / name).mkdir()
     found = remove_leftovers(Hierarchies(str(tmp_path), {}))
-    assert sorted(found) == sorted(str(tmp_path / name) for name in removed)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+    assert sorted(found) == sorted(str(tmp_path / name) for name in left)
 
 
 def test_without_version_2_nothing_is_left_over() -> None:

@@ -174,6 +174,7 @@ def test_overflow_is_not_read_while_the_map_has_room(counters: Counters) -> None
     series = table(counters)
     series.gains()
     assert series.overflow_gains() == {}
+    assert (counters.overflow.reads, counters.overflow_aspects.reads) == (0, 0)
     assert (counters.overflow.lookups, counters.overflow_aspects.lookups) == (0, 0)
 
 
@@ -188,6 +189,35 @@ def test_overflow_is_still_read_after_the_map_got_room_again() -> None:
     counters.overflow.update(index, SERIES_VALUE.pack(2, 4000, 2000, 0, 0))
     series.forget(100)
     assert series.overflow_gains()[METRICS.index("write")].count == 1
+
+
+def test_every_place_of_the_overflow_is_read() -> None:
+    counters = Counters(entries=0)
+    series = table(counters)
+    counters.tally("dns_query")
+    counters.record("read", *(slot_lower(slot) for slot in (0, 63, 64, 99, 100, SLOTS - 1)))
+    counters.record("exit", 2**64 - 1)
+    counters.tally("dns", aspect=ASPECT_AGAIN)
+    counters.tally("exit", aspect=ASPECT_SLOW)
+    series.gains()
+    gains = series.overflow_gains()
+    assert {METRICS[metric]: list(group.slots) for metric, group in gains.items()} == {
+        "dns_query": [0],
+        "read": [0, 63, 64, 99, 100, SLOTS - 1],
+        "exit": [SLOTS - 1],
+        "dns": [],
+    }
+    assert (gains[METRICS.index("dns")].again, gains[METRICS.index("exit")].slow) == (1, 1)
+
+
+def test_processes_with_counters_are_known_until_they_are_forgotten(counters: Counters) -> None:
+    series = table(counters)
+    counters.record("read", 1000)
+    counters.record("read", 1000, process=101)
+    series.gains()
+    assert sorted(series.processes) == [100, 101]
+    series.forget(100)
+    assert sorted(series.processes) == [101]
 
 
 def test_forgetting_deletes_the_process_and_returns_what_it_gained_last(
@@ -236,7 +266,7 @@ def cpu_of(running: OpenIntervals, now_ns: int, **closed_ns: int) -> dict[tuple[
 
 
 def test_cpu_time_that_no_switch_has_closed_is_counted(threads: MemoryMap) -> None:
-    running = OpenIntervals(threads)
+    running = OpenIntervals(threads, lambda tid: None)
     run(threads, 7, thread_value(100, on_cpu_ns=1_000))
     run(threads, 8, thread_value(100, on_cpu_ns=1_500))
     run(threads, 9, thread_value(101, target=2, on_cpu_ns=1_900))
@@ -245,7 +275,7 @@ def test_cpu_time_that_no_switch_has_closed_is_counted(threads: MemoryMap) -> No
 
 
 def test_open_time_is_counted_once_when_it_is_closed_later(threads: MemoryMap) -> None:
-    running = OpenIntervals(threads)
+    running = OpenIntervals(threads, lambda tid: None)
     run(threads, 7, thread_value(100, on_cpu_ns=1_000))
     total = cpu_of(running, 2_000)[100, 1]
     total += cpu_of(running, 3_000)[100, 1]
@@ -259,13 +289,13 @@ def test_open_time_is_counted_once_when_it_is_closed_later(threads: MemoryMap) -
 
 
 def test_a_switch_after_the_tick_began_to_be_read_is_of_the_next_one(threads: MemoryMap) -> None:
-    running = OpenIntervals(threads)
+    running = OpenIntervals(threads, lambda tid: None)
     run(threads, 7, thread_value(100, on_cpu_ns=2_500))
     assert cpu_of(running, 2_000) == {}
 
 
 def test_a_sum_below_zero_is_carried_into_the_next_tick(threads: MemoryMap) -> None:
-    running = OpenIntervals(threads)
+    running = OpenIntervals(threads, lambda tid: None)
     run(threads, 7, thread_value(100, on_cpu_ns=1_000))
     assert cpu_of(running, 2_000) == {(100, 1): 1_000}
     # The switch that closed 1,050 came after the counters were read and before the threads were.
@@ -275,3 +305,23 @@ def test_a_sum_below_zero_is_carried_into_the_next_tick(threads: MemoryMap) -> N
     running.carry(100, 1, missed)
     assert cpu_of(running, 3_000, p100=1_050) == {(100, 1): 50}
     assert cpu_of(running, 4_000) == {}
+
+
+def test_a_thread_whose_switch_off_was_not_seen_does_not_go_on_running(
+    threads: MemoryMap,
+) -> None:
+    run(threads, 7, thread_value(100, on_cpu_ns=1_000))
+    running = OpenIntervals(threads, {7: 300}.get)
+    assert cpu_of(running, 2_000) == {(100, 1): 300}
+    assert cpu_of(running, 9_000) == {(100, 1): 0}
+
+
+def test_the_kernel_tells_the_cpu_time_of_a_thread() -> None:
+    own = threading.get_native_id()
+    before_ns = read_executed_ns(own)
+    time.sleep(0.01)
+    after_ns = read_executed_ns(own)
+    assert before_ns is not None
+    assert after_ns is not None
+    assert 0 < before_ns <= after_ns <= time.thread_time_ns()
+    assert read_executed_ns(4_190_000) == 0

@@ -41,14 +41,16 @@ def test_dns_name_is_spelled_as_in_a_master_file(labels: tuple[bytes, ...], text
 
 
 def test_dns_name_that_was_cut_ends_in_an_ellipsis() -> None:
-    assert label_text(dns_value(dns_wire(b"abc", b"def"), cut=True)) == "abc.def…"
-    assert label_text(dns_value(b"\x03abc\x3fxyz", cut=True)) == "abc.xyz…"
+    between = dns_wire(b"a" * 63, b"b" * 63)
+    assert label_text(dns_value(between, cut=True)) == f"{'a' * 63}.{'b' * 63}…"
+    inside = dns_wire(b"a" * 63, b"b" * 40, b"c" * 50)[:128]
+    assert label_text(dns_value(inside, cut=True)) == f"{'a' * 63}.{'b' * 40}.{'c' * 22}…"
 
 
-def test_only_the_bytes_of_the_name_are_read() -> None:
-    wire = dns_wire(b"abc", b"com")
-    stale = records.LABEL_VALUE.pack(2, 0, len(wire), 0, wire + b"\x05stale")
-    assert label_text(stale) == "abc.com"
+@pytest.mark.parametrize("end", [0, 64, 0xC0, 0xFF])
+def test_what_is_no_length_ends_a_name(end: int) -> None:
+    wire = dns_wire(b"abc", b"com") + bytes([end]) + b"\x05stale"
+    assert label_text(dns_value(wire)) == "abc.com"
 
 
 def test_a_label_without_an_entry_is_of_the_overflow() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -35,6 +36,7 @@ from podtracer.tick import (
     MOST_FILE_LINES,
     MOST_PROCESS_LINES,
     MOST_SERIES_LINES,
+    MOST_UNSENT_PROCESSES,
     Tables,
     error_name,
 )
@@ -58,7 +60,7 @@ class Machine:
             SeriesTable(
                 self.counters.series, self.counters.overflow, self.counters.overflow_aspects
             ),
-            OpenIntervals(self.threads),
+            OpenIntervals(self.threads, lambda tid: None),
             ProcessTable(self.processes),
             LabelTable(self.labels),
             FileTable(self.files),
@@ -82,10 +84,11 @@ class Machine:
         now_ns: int = SECOND,
         throttled: Mapping[int, tuple[int, int]] | None = None,
         events: Iterable[bytes] = (),
+        began_ns: int = 0,
     ) -> Tick:
         """Collect and write a tick; return it as a reader gets it, without damage."""
         self.tables.collect(self.stream, now_ns, dict(throttled or {}))
-        self.tables.add_events(self.stream, events)
+        self.tables.add_events(self.stream, events, began_ns)
         health = {"interval_ns": SECOND, "lost": {"lines_dropped": 0}, "suppressed": 0}
         self.stream.end_tick(
             {**health, "overflow": self.tables.overflowed, "gauges": self.tables.gauges},
@@ -276,13 +279,52 @@ def test_a_process_line_has_wall_clock_times_and_its_container(machine: Machine)
     ]
 
 
-def test_processes_beyond_the_lines_of_a_tick_are_counted(machine: Machine) -> None:
+def test_processes_beyond_the_lines_of_a_tick_are_told_in_the_next_ones(machine: Machine) -> None:
     for number in range(MOST_PROCESS_LINES + 7):
         machine.process(1000 + number, process_value())
-    assert len(machine.lines("process")) == MOST_PROCESS_LINES
-    assert machine.tables.unlisted == 7
-    machine.tick()
+    first = machine.lines("process")
+    machine.process(1000, process_value(b"renamed"))
+    machine.process(1000 + MOST_PROCESS_LINES, process_value(b"waiting"))
+    second = machine.lines("process", now_ns=2 * SECOND)
+    assert machine.lines("process", now_ns=3 * SECOND) == []
+    assert [line["process"] for line in first] == list(range(1000, 1000 + MOST_PROCESS_LINES))
+    late = range(1000 + MOST_PROCESS_LINES, 1000 + MOST_PROCESS_LINES + 7)
+    assert {line["process"]: line["name"] for line in second} == {
+        **dict.fromkeys(late, "app"),
+        1000 + MOST_PROCESS_LINES: "waiting",
+        1000: "renamed",
+    }
     assert machine.tables.unlisted == 0
+
+
+def test_processes_that_no_tick_has_room_for_are_counted(machine: Machine) -> None:
+    for number in range(MOST_PROCESS_LINES + MOST_UNSENT_PROCESSES + 3):
+        machine.process(1000 + number, process_value())
+    machine.tick()
+    assert machine.tables.unlisted == 3
+    machine.tick(2 * SECOND)
+    assert machine.tables.unlisted == 0
+
+
+def test_what_came_before_the_beginning_is_left_out(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "monotonic_ns", lambda: SECOND)
+    machine.counters.record("read", 1000, 1000)
+    machine.threads.update(U32.pack(5), thread_value(100, on_cpu_ns=SECOND - 50))
+    machine.files.update(file_key(1), file_value(b"a", operations=2, size=5))
+    machine.process(100, process_value())
+    assert machine.tables.baseline() == SECOND
+    machine.counters.record("read", 1000)
+    machine.files.update(file_key(1), file_value(b"a", operations=3, size=6))
+    events = [event_value("exec", time_ns=SECOND - 1), event_value("exit", time_ns=SECOND)]
+    tick = machine.tick(SECOND, events=events, began_ns=SECOND)
+    assert [(line["metric"], line["count"]) for line in machine.lines("series", tick)] == [
+        ("read", 1),
+        ("file", 1),
+    ]
+    assert [line["event"] for line in machine.lines("event", tick)] == ["exit"]
+    assert [line["process"] for line in machine.lines("process", tick)] == [100]
 
 
 def test_what_an_ended_process_gained_last_is_not_lost(machine: Machine) -> None:
