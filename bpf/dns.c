@@ -112,7 +112,7 @@ ALWAYS_INLINE u64 lower_case(u64 word) {
 }
 
 // The name asked for, as on the wire up to the zero that ends it, in lower case. What a hostile
-// program puts behind a zero inside a label is not read.
+// program puts behind a zero inside a label is not read. 0: the packet ends before the name does.
 ALWAYS_INLINE u64 name_label(struct __sk_buff *skb, struct dns_packet *packet) {
     struct label_value value = {.kind = LABEL_DNS_NAME};
     u32 offset = packet->offset + DNS_HEADER_BYTES;
@@ -120,13 +120,15 @@ ALWAYS_INLINE u64 name_label(struct __sk_buff *skb, struct dns_packet *packet) {
     u64 open = ~0ULL;
 
     if (packet->length <= offset)
-        return OVERFLOW_LABEL;
+        return 0;
     if (room > NAME_BYTES_MOST)
         room = NAME_BYTES_MOST;
     // In the form whose bounds the verifier sees: 1 to NAME_BYTES_MOST.
     u32 last = room - 1;
 
     asm volatile("%0 &= %1" : "+r"(last) : "i"(NAME_BYTES_MOST - 1));
+    // What the packet does not fill must not look like an end.
+    __builtin_memset(value.data, 0xff, sizeof(value.data));
     bpf_skb_load_bytes(skb, offset, value.data, last + 1);
     // Without branches: each would double what the verifier has to follow.
 #pragma nounroll
@@ -138,6 +140,8 @@ ALWAYS_INLINE u64 name_label(struct __sk_buff *skb, struct dns_packet *packet) {
         value.data[i] = lower_case(word & before_zero & open);
         open &= ((zeros | -zeros) >> 63) - 1;
     }
+    if (open && room < NAME_BYTES_MOST)
+        return 0;
     value.cut = open != 0;
     return intern(&value);
 }
@@ -220,6 +224,8 @@ ALWAYS_INLINE void note_query(struct __sk_buff *skb, struct dns_packet *packet,
     struct count count = {.process = query->process, .target = query->target};
 
     query->label = name_label(skb, packet);
+    if (!query->label)
+        return;
     count.label = query->label;
     count.metric = METRIC_DNS_QUERY;
     if (known && known->label == query->label) {

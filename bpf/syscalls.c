@@ -391,19 +391,26 @@ int on_sys_exit(u64 *ctx) {
         .duration_ns = now - thread->call_start_ns,
     };
 
+    u64 bytes = 0;
+
     finish_call(thread, &outcome, ARG(ctx, 1, s64));
 #pragma nounroll
     while (outcome.count.metric) {
         add_count(&outcome.count);
-        outcome.count.metric = outcome.also;
-        outcome.count.slot = 0;
+        if (outcome.count.bytes)
+            bytes = outcome.count.bytes;
+        // What else is counted has nothing but its number.
+        outcome.count = (struct count){.label = outcome.count.label,
+                                       .process = outcome.count.process,
+                                       .metric = outcome.also,
+                                       .target = outcome.count.target};
         outcome.also = 0;
     }
     if (outcome.event) {
         struct event event = {.time_ns = now,
                               .duration_ns = outcome.duration_ns,
                               .label = outcome.count.label,
-                              .bytes = outcome.count.bytes,
+                              .bytes = bytes,
                               .file = thread->file,
                               .process = thread->process,
                               .code = outcome.code,
