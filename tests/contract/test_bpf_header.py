@@ -62,7 +62,7 @@ LAYOUTS = {
 }
 """C structure -> its twin, and the C members that the twin's fields are, in order."""
 
-THREAD_PARTS = {"THREAD_ON_CPU": "on_cpu_ns process target"}
+THREAD_PARTS = {"THREAD_ON_CPU": "on_cpu_ns process target", "THREAD_EXECUTED": "executed_ns"}
 """What is read of struct thread, which has no twin as a whole."""
 
 

@@ -206,8 +206,8 @@ class SeriesTable:
 class OpenIntervals:
     """CPU time of the threads that are running at this moment, which no switch has closed yet.
 
-    `executed_ns` tells the CPU time of a thread so far, None where the kernel does not: a switch that
-    the tracepoint left out must not make a sleeping thread run.
+    `executed_ns` tells the CPU time of a thread so far, None where the kernel does not: a switch
+    that the tracepoint left out must not make a sleeping thread run.
     """
 
     def __init__(

@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+import threading
+import time
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 
 from kernel_memory import Counters, MemoryMap, series_key, thread_value
 from podtrace.wire.histogram import SLOTS, slot_lower, slot_of, slot_upper
-from podtracer.drain import CPU, Group, GroupKey, OpenIntervals, SeriesTable
+from podtracer.drain import (
+    CPU,
+    Group,
+    GroupKey,
+    OpenIntervals,
+    SeriesTable,
+    read_executed_ns,
+)
 from podtracer.records import (
     ASPECT_AGAIN,
     ASPECT_ERROR,
@@ -256,6 +266,10 @@ def run(threads: MemoryMap, tid: int, value: bytes) -> None:
     threads.update(U32.pack(tid), value)
 
 
+def not_told(tid: int) -> None:
+    """Stand for a kernel that does not tell the CPU time of a thread."""
+
+
 def cpu_of(running: OpenIntervals, now_ns: int, **closed_ns: int) -> dict[tuple[int, int], int]:
     """Return (process, target) -> CPU time of the tick; `closed_ns` by "pN", process N."""
     groups: defaultdict[GroupKey, Group] = defaultdict(Group)
@@ -325,3 +339,42 @@ def test_the_kernel_tells_the_cpu_time_of_a_thread() -> None:
     assert after_ns is not None
     assert 0 < before_ns <= after_ns <= time.thread_time_ns()
     assert read_executed_ns(4_190_000) == 0
+
+
+@pytest.mark.parametrize(
+    ("executed_ns", "told_ns", "open_ns"),
+    [
+        (5_000, None, 1_000),  # the kernel does not tell
+        (5_000, 5_600, 600),  # it slept, and the switch was not seen
+        (5_000, 7_000, 1_000),  # it ran before it was seen
+        (5_000, 4_000, 0),  # up to a clock tick behind
+        (5_000, 0, 0),  # it is gone
+    ],
+)
+def test_a_thread_has_not_run_longer_than_the_kernel_says(
+    threads: MemoryMap, executed_ns: int, told_ns: int | None, open_ns: int
+) -> None:
+    run(threads, 7, thread_value(100, on_cpu_ns=1_000, executed_ns=executed_ns))
+    run(threads, 8, thread_value(101))
+    told: dict[int, int | None] = {7: told_ns}
+    running = OpenIntervals(threads, told.__getitem__)
+    assert cpu_of(running, 2_000) == {(100, 1): open_ns}
+
+
+def test_cpu_time_of_a_thread_is_read_from_the_kernel() -> None:
+    spent = time.thread_time_ns()
+    read = read_executed_ns(threading.get_native_id())
+    assert read is not None
+    assert read == pytest.approx(spent, abs=50_000_000)
+    gone = int(Path("/proc/sys/kernel/pid_max").read_text()) + 1
+    assert read_executed_ns(gone) == 0
+
+
+def test_calls_that_gave_up_waited_all_the_same(counters: Counters) -> None:
+    series = table(counters)
+    counters.tally("receive", 2, aspect=ASPECT_AGAIN, wait_ns=30)
+    counters.tally("receive", slot=104, aspect=ASPECT_ERROR, wait_ns=5)
+    series.gains()
+    counters.tally("receive", aspect=ASPECT_AGAIN, wait_ns=7)
+    receive = METRICS.index("receive")
+    assert series.gains() == {(receive, 100, 1, 0): Group(wait_ns=7, again=1)}
