@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,7 +86,34 @@ def test_exits_are_events_with_their_code(run: Run) -> None:
     assert {"true", "false"} <= names
 
 
-def test_waiting_for_a_cpu_is_run_queue_time(stage: Stage, tmp_path: Any) -> None:
+def _voluntary_switches(pid: int) -> int:
+    [line] = re.findall(r"^voluntary_ctxt_switches:\t(\d+)$", _status(pid), re.MULTILINE)
+    return int(line)
+
+
+def _status(pid: int) -> str:
+    return Path(f"/proc/{pid}/status").read_text()
+
+
+def test_every_switch_is_seen_or_made_up_for(stage: Stage, tmp_path: Path) -> None:
+    """The kernel's count of voluntary switches is the truth: sched_switch leaves some out."""
+    cgroup = stage.cgroup("naps")
+    steps = [["nap", {"seconds": 0.001, "times": 2000}]]
+    program = stage.start("steps.py", json.dumps(steps), cgroups=[cgroup])
+    with Trace(tmp_path, "--cgroup", cgroup) as trace:
+        before = _voluntary_switches(program.pid)
+        program.go()
+        program.wait_done()
+        time.sleep(0.1)
+        switches = _voluntary_switches(program.pid) - before
+        trace.wait_tick()
+        report = trace.stop()
+    program.truth()
+    assert switches > 1900
+    assert report["cpu.blocked.count"] == pytest.approx(switches, abs=3)
+
+
+def test_waiting_for_a_cpu_is_run_queue_time(stage: Stage, tmp_path: Path) -> None:
     """Four competitors share one CPU with the target, which so gets about a fifth of it."""
     stage.start("competitor.py", "--cpu", 0, "--processes", 4)
     cgroup = stage.cgroup("starved")
@@ -106,7 +136,7 @@ def test_waiting_for_a_cpu_is_run_queue_time(stage: Stage, tmp_path: Any) -> Non
     assert sum(report["cpu.blocked_by_reason"].values()) < 60
 
 
-def test_a_cpu_quota_is_throttled_time(stage: Stage, tmp_path: Any) -> None:
+def test_a_cpu_quota_is_throttled_time(stage: Stage, tmp_path: Path) -> None:
     cgroup = stage.cgroup("throttled")
     quota = limit(stage, cgroup, quota_us=20_000)
     steps = json.dumps([["burn", {"seconds": 0.6}]])

@@ -103,6 +103,11 @@ class HostSteps:
         """Sleep; return how long it was."""
         return _timed(lambda: time.sleep(seconds))
 
+    def nap(self, seconds: float, times: int) -> None:
+        """Sleep again and again."""
+        for _ in range(times):
+            time.sleep(seconds)
+
     def poll(self, seconds: float) -> float:
         """Wait in poll for what does not come."""
         reading, writing = os.pipe()
