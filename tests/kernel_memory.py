@@ -110,11 +110,12 @@ class Counters:
         slot: int = 0,
         ns: int = 0,
         size: int = 0,
+        wait_ns: int = 0,
         aspect: int = 0,
     ) -> None:
         """Add operations without a histogram; `slot` is the error number of ASPECT_ERROR."""
         for _ in range(count):
-            self._add(series_key(metric, process, slot, target, label, aspect), ns, size, 0)
+            self._add(series_key(metric, process, slot, target, label, aspect), ns, size, wait_ns)
 
     def _add(self, key: bytes, ns: int, size: int, wait_ns: int) -> None:
         table, place = self.series, key
@@ -132,8 +133,10 @@ class Counters:
         table.update(place, records.SERIES_VALUE.pack(*new))
 
 
-def thread_value(process: int, target: int = 1, on_cpu_ns: int = 0) -> bytes:
+def thread_value(process: int, target: int = 1, on_cpu_ns: int = 0, executed_ns: int = 0) -> bytes:
     value = bytearray(records.THREAD_VALUE_BYTES)
+    # A format's padding is written as zeros: the longer one first.
+    records.THREAD_EXECUTED.pack_into(value, 0, executed_ns)
     records.THREAD_ON_CPU.pack_into(value, 0, on_cpu_ns, process, target)
     return bytes(value)
 

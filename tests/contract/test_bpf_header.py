@@ -1,4 +1,4 @@
-"""The C sources of the probes against the Python that reads what they write.
+"""The header of the probes against the Python that reads what they write.
 
 The header's enumerations, constants and structures are compiled for this machine as they stand, so
 that the compiler says what they are worth and how they are laid out.
@@ -6,39 +6,18 @@ that the compiler says what they are worth and how they are laid out.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import re
-import shutil
 import struct
 import subprocess
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
+from bpf_sources import DEFINITIONS, HEADER, compiled, needs_compiler
 from podtrace.wire import schema
 from podtrace.wire.histogram import SLOTS
-from podtracer import bpf, loader, maps, plan, probes, records
-
-BPF = Path(__file__).parents[2] / "bpf"
-HEADER = (BPF / "podtrace.h").read_text()
-SOURCES = {path.name: path.read_text() for path in sorted(BPF.glob("*.[ch]"))}
-EVERYTHING = "\n".join(SOURCES.values())
-CODE = re.sub(r"//[^\n]*", "", EVERYTHING)
-COMPILER = shutil.which("gcc") or shutil.which("cc") or shutil.which("clang")
-TYPES = """
-#include <stdint.h>
-typedef uint8_t u8; typedef uint16_t u16; typedef uint32_t u32; typedef uint64_t u64;
-typedef int32_t s32; typedef int64_t s64;
-"""
-
-NAME_BYTES = 128
-
-needs_compiler = pytest.mark.skipif(COMPILER is None, reason="needs a C compiler")
+from podtracer import bpf, loader, maps, plan, records
 
 LAYOUTS = {
     "series_key": (records.SERIES_KEY, "label process slot metric target"),
@@ -83,22 +62,9 @@ ENUMS = re.findall(r"^enum (\w+) \{", HEADER, re.M)
 CONSTANTS = re.findall(r"^#define (\w+) +(?:0x[0-9a-f]+|\d+|[A-Z_]+)$", HEADER, re.M)
 
 
-def compiled(source: str, target: Path, *options: str) -> Path:
-    assert COMPILER is not None
-    path = target.with_suffix(".c")
-    path.write_text(TYPES + source)
-    subprocess.run([COMPILER, "-O2", "-Wall", *options, "-o", str(target), str(path)], check=True)
-    return target
-
-
 @pytest.fixture(scope="module")
 def header(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return what the compiler makes of the header: `values` and `layouts`."""
-    definitions = re.findall(
-        r"^(?:#define \w+ +(?:0x[0-9a-f]+|\d+|[A-Z_]+)\n|(?:enum|struct) \w+ \{.*?\};\n)",
-        HEADER,
-        re.M | re.S,
-    )
     names = [*CONSTANTS, *(name for enum in ENUMS for name in enumerators(enum))]
     prints = [f'printf("\\"{name}\\": %lld,", (long long){name});' for name in names]
     prints.append('printf("\\"end\\": 0}, \\"layouts\\": {");')
@@ -111,7 +77,7 @@ def header(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
                 f" sizeof({field}), SIGNED({field}));"
             )
         prints.append(f'printf("\\"sizeof\\": %zu}},", sizeof(struct {structure}));')
-    source = "#include <stdio.h>\n#include <stddef.h>\n" + "".join(definitions)
+    source = "#include <stdio.h>\n#include <stddef.h>\n" + DEFINITIONS
     source += "#define SIGNED(x) _Generic((x), s32: 1, s64: 1, default: 0)\n"
     source += 'int main(void) { printf("{\\"values\\": {");\n' + "\n".join(prints)
     source += '\nprintf("\\"end\\": {}}}"); return 0; }\n'
@@ -119,14 +85,6 @@ def header(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     output = subprocess.run([str(program)], check=True, capture_output=True).stdout
     read: dict[str, Any] = json.loads(output)
     return read
-
-
-def function(name: str, folder: Path) -> Any:
-    """Return an inline function of the probes, compiled as it stands."""
-    text = re.search(rf"^ALWAYS_INLINE (\w+ {name}\(.*?^\}})", EVERYTHING, re.M | re.S)
-    assert text is not None
-    library = compiled(text[1] + "\n", folder / name, "-shared", "-fPIC")
-    return getattr(ctypes.CDLL(str(library)), name)
 
 
 def named(enum: str, prefix: str, header: dict[str, Any]) -> dict[int, str]:
@@ -280,132 +238,3 @@ def test_maps_are_opened_with_the_sizes_of_their_declarations(
 def test_every_map_that_is_handed_over_is_declared() -> None:
     assert set(loader.MAPS) - set(declared_maps()) == {"events"}
     assert "BPF_RINGBUF_OUTPUT(events," in HEADER
-
-
-def test_every_program_is_registered_and_every_registered_one_exists() -> None:
-    written = re.findall(r"^int (on_\w+)\(", CODE, re.M)
-    assert sorted(written) == sorted(probe.function for probe in probes.PROBES)
-
-
-def test_every_source_is_compiled() -> None:
-    assert sorted(probes.SOURCES) == sorted(SOURCES)
-
-
-def test_families_of_the_probes_are_those_that_the_sources_know() -> None:
-    known = {name.lower() for name in re.findall(r"\bFAMILY_(\w+)", CODE)}
-    assert known == set(probes.FAMILY_TYPES) == {probe.family for probe in probes.PROBES}
-
-
-def test_structures_that_are_cast_are_registered() -> None:
-    # `name` is the macro's own parameter.
-    used = set(re.findall(r"\bTYPED\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*, (\w+)\)", CODE))
-    assert used - {"name"} == set(probes.CAST_TYPES)
-
-
-def test_members_that_the_sources_test_for_are_optional() -> None:
-    tested = set(re.findall(r"\bHAVE_(\w+__\w+)", CODE))
-    assert tested
-    # As podtracer.needs.macro spells it.
-    known = {name.removeprefix("struct ").replace(".", "__") for name in probes.OPTIONAL}
-    assert tested - known == set()
-
-
-@pytest.mark.parametrize("machine", plan.SYSCALLS)
-def test_every_flag_is_used_by_the_sources(machine: str) -> None:
-    given = {flag[2:].partition("=")[0] for flag in plan.Plan().flags(machine, 1)}
-    assert {name for name in given if not re.search(rf"\b{name}\b", CODE)} == set()
-
-
-def test_numbers_of_system_calls_fit_their_array() -> None:
-    array = re.search(r"BPF_ARRAY\(syscall_kinds, u8, (\d+)\)", HEADER)
-    assert array is not None
-    assert max(max(plan.syscall_table(machine)) for machine in plan.SYSCALLS) < int(array[1])
-
-
-def test_every_metric_and_event_is_in_the_schema() -> None:
-    assert set(records.METRICS[1:]) <= set(schema.METRICS)
-    # What podtracer measures without probes: files by their table, throttling by cgroup files.
-    assert set(schema.METRICS) - set(records.METRICS) == {"file", "throttled"}
-    assert set(records.EVENTS[1:]) <= set(schema.EVENTS)
-
-
-@pytest.fixture(scope="module")
-def lower_case(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bytes], bytes]:
-    compiled_function = function("lower_case", tmp_path_factory.mktemp("lower"))
-    compiled_function.argtypes = [ctypes.c_uint64]
-    compiled_function.restype = ctypes.c_uint64
-
-    def call(word: bytes) -> bytes:
-        number = compiled_function(int.from_bytes(word, "little"))
-        return int(number).to_bytes(8, "little")
-
-    return call
-
-
-@needs_compiler
-@pytest.mark.parametrize("position", range(8))
-@pytest.mark.parametrize("around", [b"\0", b"\xff", b"A", b"Z", b"z", b"\x80"])
-def test_every_byte_is_lowered_as_ascii_at_every_position(
-    lower_case: Callable[[bytes], bytes], position: int, around: bytes
-) -> None:
-    for byte in range(256):
-        word = around * position + bytes([byte]) + around * (7 - position)
-        assert lower_case(word) == word.lower()
-
-
-@needs_compiler
-@given(word=st.binary(min_size=8, max_size=8))
-@example(word=b"@AZ[`az{")
-def test_words_are_lowered_as_ascii(lower_case: Callable[[bytes], bytes], word: bytes) -> None:
-    assert lower_case(word) == word.lower()
-
-
-@needs_compiler
-def test_length_bytes_of_a_name_are_no_letters(lower_case: Callable[[bytes], bytes]) -> None:
-    for length in range(64):
-        assert lower_case(bytes([length]) * 8) == bytes([length]) * 8
-
-
-@pytest.fixture(scope="module")
-def kept_name(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bytes], tuple[bytes, bool]]:
-    """Return what name_label makes of the bytes that it has loaded: the name, and whether cut."""
-    lower = re.search(r"^ALWAYS_INLINE (u64 lower_case\(.*?^\})", EVERYTHING, re.M | re.S)
-    loop = re.search(r"^    u64 open = [^\n]*\n", SOURCES["dns.c"], re.M)
-    rest = re.search(
-        r"^    for \(int i = 0; i < LABEL_WORDS.*?^    value\.cut = [^\n]*\n",
-        SOURCES["dns.c"],
-        re.M | re.S,
-    )
-    assert lower is not None and loop is not None and rest is not None
-    source = f"""
-    #define LABEL_WORDS 16
-    static {lower[1]}
-    int keep(u64 *data) {{
-        struct {{ u64 *data; u8 cut; }} value = {{data, 0}};
-        {loop[0]}{rest[0]}
-        return value.cut;
-    }}
-    """
-    library = compiled(source, tmp_path_factory.mktemp("name") / "name", "-shared", "-fPIC")
-    keep = ctypes.CDLL(str(library)).keep
-
-    def call(loaded: bytes) -> tuple[bytes, bool]:
-        buffer = ctypes.create_string_buffer(loaded, NAME_BYTES)
-        cut = bool(keep(buffer))
-        return buffer.raw, cut
-
-    return call
-
-
-@needs_compiler
-@given(loaded=st.binary(max_size=NAME_BYTES) | st.binary(min_size=NAME_BYTES, max_size=NAME_BYTES))
-@example(loaded=b"")
-@example(loaded=b"\1" * NAME_BYTES)
-@example(loaded=b"\7\0\1\1\1\1\1\1\1")
-@example(loaded=b"\3WWW\7EXAMPLE\3COM\0\0\1\0\1\0\0)")
-@example(loaded=b"x" * (NAME_BYTES - 1) + b"\0")
-def test_a_name_is_kept_up_to_its_zero(
-    kept_name: Callable[[bytes], tuple[bytes, bool]], loaded: bytes
-) -> None:
-    name, zero, _ = loaded.ljust(NAME_BYTES, b"\0").partition(b"\0")
-    assert kept_name(loaded) == (name.lower().ljust(NAME_BYTES, b"\0"), not zero)
