@@ -92,7 +92,8 @@ ALWAYS_INLINE struct socket_value *new_socket(struct sock *sk, bool connecting, 
         value.rack_mstamp = LOAD(TYPED(sk, tcp_sock), rack.mstamp);
     }
     value.label = socket_label(sk, accepted);
-    if (sockets.update(&key, &value))
+    // A connect that found no room was counted when it began.
+    if (sockets.update(&key, &value) && (connecting || accepted))
         count_lost(LOST_SOCKETS_FULL);
     return sockets.lookup(&key);
 }

@@ -193,12 +193,14 @@ def _pid_namespace() -> int:
 
 
 def _start_time(pid: int) -> int | None:
-    """Start of a process in clock ticks since boot, None where there is none (proc(5), stat)."""
+    """Start of a process in clock ticks since boot (proc(5), stat); None where none runs."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return None
-    return int(stat.rpartition(b")")[2].split()[19])
+    state, *fields = stat.rpartition(b")")[2].split()
+    # One that has ended may wait long for its parent to notice.
+    return None if state in (b"Z", b"X") else int(fields[18])
 
 
 def remove(folder: str) -> bool:
