@@ -79,11 +79,11 @@ def orphans(programs_before: set[int], links_before: set[int]) -> list[str]:
 
 
 def abandoned_cgroups() -> list[Path]:
-    """Return the cgroups of tracers, which are named after their PID, that live no more."""
+    """Return cgroups of tracers that live no more; podtrace-NAMESPACE-PID-START is their name."""
     return [
         path
-        for path in cgroup_mount().glob("podtrace-[0-9]*")
-        if not Path(f"/proc/{path.name.split('-')[1]}").exists()
+        for path in cgroup_mount().glob("podtrace-[0-9]*-[0-9]*")
+        if not Path(f"/proc/{path.name.split('-')[-2]}").exists()
     ]
 
 

@@ -112,11 +112,11 @@ def test_an_idle_connection_has_no_round_trip(run: Run) -> None:
 
 def test_waiting_in_a_receive_is_not_work(run: Run) -> None:
     receive = run.report["tcp.receive"]
-    assert receive["max_seconds"] < 0.01
+    assert receive["max_seconds"] < 0.02
     assert receive["waiting_seconds"] >= IDLE_SECONDS
 
 
 def test_no_spike_is_seen_on_a_steady_link(run: Run) -> None:
     assert run.report["tcp.rtt_spikes"] == 0
     assert run.report["tcp.retransmits"] == 0
-    assert run.report["tcp.rtt.p99_seconds"] < 0.05
+    assert run.report["tcp.rtt.p99_seconds"] < 0.1

@@ -1,7 +1,8 @@
 """A TCP server that echoes or swallows, counts what it gets, and reserves ports that refuse.
 
 It stands outside the traced target, so that its counters are an independent truth about the
-connects and bytes of the workload. A refused port is bound but does not listen.
+connects and bytes of the workload. A refused port is bound but does not listen. An answer carries
+the acknowledgement of its question, so it must not wait for a CPU: that would be round-trip time.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections import Counter
 from typing import Any
 
 import gate
+import urgency
 
 
 def _socket(address: str, port: int) -> socket.socket:
@@ -89,6 +91,7 @@ def main() -> None:
     for address in options.refuse:
         reserved.append(_socket(address, facts["refused_port"]))
         facts["refused_port"] = reserved[-1].getsockname()[1]
+    urgency.claim()
     gate.say("ready", **facts)
     server.serve()
     gate.say("truth", **server.counts)
