@@ -13,6 +13,7 @@ from podtrace.model.findings import (
     slow,
     worst,
 )
+from podtrace.model.labels import names_one_thing
 from podtrace.model.tally import NOTHING, Tally
 from podtrace.model.wording import percent, seconds
 
@@ -46,6 +47,39 @@ def _connects_failing(facts: Facts) -> Finding | None:
         next_step=_connect_advice(connects),
         samples=all_,
         impact=bad / all_ / max(limits.connect_failed_ratio, 1e-9),
+    )
+
+
+def _connect_target_failing(facts: Facts) -> Finding | None:
+    """Find a target that few connects go to, and most of them fail."""
+    limits, connects = facts.limits, facts.ledger.total("connect")
+    failed, all_ = connects.failed, connects.count + connects.failed
+    if not connects.count or failed >= limits.connect_failed_ratio * all_:
+        return None
+    dead: dict[str, tuple[int, int]] = {}
+    for label, row in facts.ledger.labels["peer"].rows.items():
+        target = row.get("connect", NOTHING)
+        attempts = target.count + target.failed
+        mostly = target.failed >= limits.critical_ratio * attempts
+        if names_one_thing(label) and mostly and target.failed >= limits.least_count:
+            dead[label] = (target.failed, attempts)
+    if not dead:
+        return None
+    failing = sum(bad for bad, _ in dead.values())
+    begun = sum(attempts for _, attempts in dead.values())
+    targets = "1 target" if len(dead) == 1 else f"{len(dead):,} targets"
+    return Finding(
+        severity="info",
+        title=f"TCP connects to {targets} fail: {failing:,} of {begun:,}",
+        evidence=(
+            f"failed {share_of(failing, begun, 'connects', limits.critical_ratio)}",
+            f"targets: {listed([(label, bad) for label, (bad, _) in dead.items()])}",
+        ),
+        counter_evidence=(f"of all connects only {percent(failed / all_)} fail",),
+        next_step="Ask whether the program needs these targets: an optional one may be down on "
+        "purpose.",
+        samples=begun,
+        impact=failing / begun,
     )
 
 
@@ -163,6 +197,13 @@ TCP_RULES = (
         "TCP connects are refused, time out or fail otherwise",
         ("connect_failed_ratio", "critical_ratio", "least_count"),
         _connects_failing,
+    ),
+    Rule(
+        "connect_target_failing",
+        "connections",
+        "TCP connects to one of many targets fail; told as info",
+        ("connect_failed_ratio", "critical_ratio", "least_count"),
+        _connect_target_failing,
     ),
     Rule(
         "connects_slow",

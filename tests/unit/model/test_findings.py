@@ -153,7 +153,8 @@ def test_evidence_prints_its_threshold(fault: str, thresholds: list[str]) -> Non
 
 
 def test_every_rule_can_find_something() -> None:
-    assert {rule.id for rule in RULES} == {*FAULTS, "dns_search_list", "disk_wait", "data_lost"}
+    notes = {"dns_search_list", "connect_target_failing", "disk_wait", "data_lost"}
+    assert {rule.id for rule in RULES} == {*FAULTS, *notes}
 
 
 def test_worst_target_and_cause_are_named() -> None:
@@ -166,6 +167,18 @@ def test_worst_target_and_cause_are_named() -> None:
 def connects(good: int, bad: int, peer: str = PEER, error: str = "ECONNREFUSED") -> Line:
     errors = {error: bad} if bad else {}
     return series("connect", count=good, peer=peer, duration_ns=MS, errors=errors)
+
+
+def test_dead_target_among_many_good_connects_is_told_as_info() -> None:
+    [found] = issues(connects(200, 0), connects(0, 5, peer="10.0.0.9:81"))
+    assert (found.id, found.severity) == ("connect_target_failing", "info")
+    assert found.title == "TCP connects to 1 target fail: 5 of 5"
+    assert "10.0.0.9:81 5" in " ".join(found.evidence)
+    assert "threshold 50 %" in " ".join(found.evidence)
+
+
+def test_target_that_fails_now_and_then_is_not_told() -> None:
+    assert issues(connects(200, 0), connects(6, 5, peer="10.0.0.9:81")) == ()
 
 
 @pytest.mark.parametrize(
