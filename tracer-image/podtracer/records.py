@@ -75,6 +75,9 @@ EVENT = struct.Struct("=4Q24sIi4B4x")
 U32 = struct.Struct("=I")
 U64 = struct.Struct("=Q")
 
+OVERFLOW_HASH = 1
+"""Label of what found no room in the table of labels."""
+
 _LABEL_PEER = 1
 _LONGEST_LABEL = 63
 

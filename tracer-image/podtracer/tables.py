@@ -14,6 +14,7 @@ from podtracer.records import (
     DNS_VALUE,
     FILE_KEY,
     FILE_VALUE,
+    OVERFLOW_HASH,
     PROCESS_VALUE,
     U32,
     U64,
@@ -22,7 +23,6 @@ from podtracer.records import (
     process_name,
 )
 
-_OVERFLOW_HASH = 1
 DNS_TIMEOUT_NS = 5_000_000_000
 _TICKS_KEPT = 2
 _NEVER_IN_TABLE = -1
@@ -140,7 +140,7 @@ class LabelTable:
 
     def __init__(self, table: bpf.Map) -> None:
         self._table = table
-        self._texts: dict[int, str] = {_OVERFLOW_HASH: OVERFLOW_LABEL}
+        self._texts: dict[int, str] = {OVERFLOW_HASH: OVERFLOW_LABEL}
 
     def text(self, label: int) -> str:
         """Spell a label."""

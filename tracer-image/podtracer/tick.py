@@ -12,15 +12,15 @@ from podtrace.wire.schema import (
     EVENT,
     MAX_EVENTS_PER_SECOND,
     METRICS,
-    OTHER_PROCESSES,
     OVERFLOW_LABEL,
     OVERFLOW_PROCESS,
     PROCESS,
     SERIES,
 )
 from podtracer import records
-from podtracer.drain import CPU, Group, GroupKey, OpenIntervals, SeriesTable
+from podtracer.drain import Group, GroupKey, OpenIntervals, SeriesTable
 from podtracer.emit import Stream
+from podtracer.folding import fold
 from podtracer.tables import DnsPending, FileTable, LabelTable, Process, ProcessTable, TimedOut
 
 MOST_SERIES_LINES = 600
@@ -86,7 +86,7 @@ class Tables:
         self.overflowed = 0
         for metric, group in self._series.overflow_gains().items():
             self.overflowed += group.operations
-            label = records.REASONS.index("other") if metric == _BLOCKED else _OVERFLOW_HASH
+            label = records.REASONS.index("other") if metric == _BLOCKED else records.OVERFLOW_HASH
             groups[metric, OVERFLOW_PROCESS, 1, label].merge(group)
         self._timeouts_sent = 0
         for query in self._dns.timeouts(now_ns):
@@ -139,9 +139,7 @@ class Tables:
         }
 
     def _add_series(self, stream: Stream, groups: dict[GroupKey, Group]) -> None:
-        if len(groups) > MOST_SERIES_LINES:
-            groups = _fold(groups)
-        for (metric, process, target, label), group in groups.items():
+        for (metric, process, target, label), group in fold(groups, MOST_SERIES_LINES).items():
             name = records.METRICS[metric]
             if name == "cpu" and group.sum_ns <= 0:
                 if group.sum_ns:
@@ -234,9 +232,6 @@ class Tables:
         stream.add(EVENT, fields)
 
 
-_OVERFLOW_HASH = 1
-
-
 def error_name(metric: int, number: int) -> str:
     """Name of a failure: an rcode of DNS, else an errno."""
     if metric == _DNS:
@@ -271,26 +266,3 @@ def _file_fields(target: int, path: str, numbers: list[int]) -> dict[str, Any]:
     operations, size, max_ns = numbers
     fields = {"metric": "file", "process": 0, "target": target, "path": path}
     return {**fields, "count": operations, "bytes": size, "max_ns": max_ns}
-
-
-def _fold(groups: dict[GroupKey, Group]) -> dict[GroupKey, Group]:
-    """Keep the groups of the busiest processes and put the others together, so that sums hold."""
-    weight: dict[int, int] = defaultdict(int)
-    lines: dict[int, int] = defaultdict(int)
-    for (metric, process, _, _), group in groups.items():
-        weight[process] += group.operations + (group.sum_ns // 1_000_000 if metric == CPU else 0)
-        lines[process] += 1
-    kept: set[int] = set()
-    room = MOST_SERIES_LINES - 2 * len(records.METRICS)
-    for process in sorted(weight, key=lambda process: weight[process], reverse=True):
-        if lines[process] <= room:
-            kept.add(process)
-            room -= lines[process]
-    folded: dict[GroupKey, Group] = defaultdict(Group)
-    for (metric, process, target, label), group in groups.items():
-        if process in kept:
-            folded[metric, process, target, label].merge(group)
-        else:
-            other = label if metric == _BLOCKED else _OVERFLOW_HASH
-            folded[metric, OTHER_PROCESSES, target, other].merge(group)
-    return folded
