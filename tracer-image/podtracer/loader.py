@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import secrets
+import select
 import signal
 import socket
 import struct
@@ -41,6 +42,7 @@ from podtracer.probes import (
     SOURCES,
     TRACEPOINT,
 )
+from podtracer.stops import Stops
 from podtracer.target import family
 
 MAPS = (
@@ -50,6 +52,10 @@ MAPS = (
 
 _MOST_ROUNDS = 20
 _BPF_FOLDER = Path(__file__).resolve().parent.parent / "bpf"
+
+
+class Stopped(Exception):
+    """The end was asked for before the probes were attached: there is nothing to tell."""
 
 
 @dataclass
@@ -68,10 +74,10 @@ class Loaded:
             os.close(fd)
 
 
-def load(plan: Plan) -> Loaded:
+def load(plan: Plan, stops: Stops) -> Loaded:
     """Load and attach all that this kernel accepts.
 
-    Raises TracerError with what is in the way and the next step.
+    Raises TracerError with what is in the way and the next step, Stopped where `stops` says so.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with tempfile.TemporaryFile() as noise:
@@ -81,6 +87,7 @@ def load(plan: Plan) -> Loaded:
             _run_child(plan, theirs, noise.fileno())
         theirs.close()
         try:
+            _wait_for_answer(ours, child, stops)
             message, fds, _, _ = socket.recv_fds(ours, 1 << 20, 250)
         finally:
             ours.close()
@@ -104,6 +111,19 @@ def load(plan: Plan) -> Loaded:
         probes=answer["probes"],
         timings=answer["timings"],
     )
+
+
+def _wait_for_answer(channel: socket.socket, child: int, stops: Stops) -> None:
+    """Wait until the child has an answer or is dead; end it where the end is asked for before.
+
+    Compiling takes seconds, in which whoever started us may be killed.
+    """
+    while not select.select([channel], [], [], 0)[0]:
+        if stops.asked:
+            os.kill(child, signal.SIGKILL)
+            raise Stopped
+        if stops.fd in select.select([channel.fileno(), stops.fd], [], [])[0]:
+            os.read(stops.fd, 4096)
 
 
 def _run_child(plan: Plan, channel: socket.socket, noise: int) -> None:

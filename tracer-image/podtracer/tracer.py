@@ -64,6 +64,8 @@ def run(request: Request, stream: Stream) -> int:
     except TracerError as error:
         stream.error(error.as_fields())
         return 1
+    except loader.Stopped:
+        return 1
     finally:
         if command is not None:
             command.end()
@@ -114,7 +116,7 @@ class _Run:
         )
 
     def run(self) -> int:
-        self._loaded = loader.load(self._plan)
+        self._loaded = loader.load(self._plan, self._stops)
         try:
             self._open_tables()
             self._began_ns = self._tables.baseline()
