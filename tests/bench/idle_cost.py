@@ -23,6 +23,7 @@ from workload.stage import Stage
 
 STATISTICS = Path("/proc/sys/kernel/bpf_stats_enabled")
 GOAL_PERCENT = 0.5
+DNS_ADDRESS = f"127.78.{os.getpid() % 250}.53"
 NEIGHBOURS = 4
 
 
@@ -47,13 +48,13 @@ def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 20.0
     was_on = STATISTICS.read_text()
     with Stage() as stage:
-        dns = stage.start("dns_server.py", "--address", "127.77.53.4", "--delay-ms", 1)
+        dns = stage.start("dns_server.py", "--address", DNS_ADDRESS, "--delay-ms", 1)
         server = stage.start("tcp_server.py", "--listen", "127.0.0.1", "--refuse", "127.0.0.1")
         idle, busy = stage.cgroup("idle"), stage.cgroup("busy")
         stage.start("steps.py", json.dumps([]), cgroups=[idle])
         neighbours = [
             stage.start(
-                *("fault.py", "healthy", "--seconds", seconds + 10, "--dns", "127.77.53.4"),
+                *("fault.py", "healthy", "--seconds", seconds + 10, "--dns", DNS_ADDRESS),
                 *("--tcp", "127.0.0.1", "--port", server.facts["port"]),
                 *("--file", stage.folder / f"data{number}"),
                 cgroups=[busy],
