@@ -11,17 +11,15 @@ The truth holds the delays that were really given and every segment that was dro
 from __future__ import annotations
 
 import argparse
-import ctypes
 import fcntl
 import os
 import select
+import socket
 import statistics
 import struct
-import subprocess
 import time
 from collections import Counter, deque
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gate
@@ -32,7 +30,9 @@ _IFF_TUN = 0x0001
 _IFF_NO_PI = 0x1000
 _TCP = 6
 _SYN, _ACK = 0x02, 0x10
-_CLONE_NEWNET = 0x40000000
+_SIOCSIFFLAGS, _SIOCSIFADDR, _SIOCSIFNETMASK, _SIOCSIFTXQLEN = 0x8914, 0x8916, 0x891C, 0x8943
+_IFF_UP = 1
+_QUEUE_PACKETS = 10_000
 
 
 @dataclass(frozen=True)
@@ -165,25 +165,27 @@ class Relay:
         self.queue.append((due_ns, taken_ns, segment.swapped))
 
 
-def open_device(name: str, near: list[str]) -> int:
-    """Create the TUN device, give it the near addresses and bring it up."""
+def open_device(name: str, near: str, near_ipv6: str) -> int:
+    """Create the TUN device, give it the near addresses (/24 and /64) and bring it up."""
     device = os.open("/dev/net/tun", os.O_RDWR)
     fcntl.ioctl(device, _TUNSETIFF, struct.pack("16sH", name.encode(), _IFF_TUN | _IFF_NO_PI))
-    for address in near:
-        command = ["ip", "addr", "add", address, "dev", name]
-        if ":" in address:
-            command.append("nodad")
-        subprocess.run(command, check=True)
-    subprocess.run(["ip", "link", "set", name, "up", "txqueuelen", "10000"], check=True)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+
+        def set_interface(request: int, value: bytes) -> bytes:
+            data = struct.pack("16s24s", name.encode(), value)
+            return fcntl.ioctl(sock, request, data)[16:]
+
+        for request, address in ((_SIOCSIFADDR, near), (_SIOCSIFNETMASK, "255.255.255.0")):
+            family = struct.pack("HH", socket.AF_INET, 0)
+            set_interface(request, family + socket.inet_aton(address))
+        set_interface(_SIOCSIFTXQLEN, struct.pack("i", _QUEUE_PACKETS))
+        set_interface(_SIOCSIFFLAGS, struct.pack("H", _IFF_UP))
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        address6 = socket.inet_pton(socket.AF_INET6, near_ipv6)
+        fcntl.ioctl(
+            sock, _SIOCSIFADDR, struct.pack("16sIi", address6, 64, socket.if_nametoindex(name))
+        )
     return device
-
-
-def enter_namespace(name: str) -> None:
-    """Move this process into a named network namespace (ip netns)."""
-    descriptor = os.open(Path("/run/netns") / name, os.O_RDONLY)
-    if ctypes.CDLL(None, use_errno=True).setns(descriptor, _CLONE_NEWNET):
-        raise OSError(ctypes.get_errno(), "setns", name)
-    os.close(descriptor)
 
 
 def main() -> None:
@@ -197,12 +199,9 @@ def main() -> None:
     parser.add_argument("--drop-every", type=int, default=0)
     parser.add_argument("--blackhole-port", type=int, default=0)
     parser.add_argument("--unreachable-port", type=int, default=0)
-    parser.add_argument("--netns", help="name of an existing network namespace to stand in")
     options = parser.parse_args()
-    if options.netns:
-        enter_namespace(options.netns)
     subnet = options.subnet
-    device = open_device(f"ptlink{subnet}", [f"10.203.{subnet}.1/24", f"fd77:{subnet:x}::1/64"])
+    device = open_device(f"ptlink{subnet}", f"10.203.{subnet}.1", f"fd77:{subnet:x}::1")
     schedule = Schedule(
         delay_ns=int(options.rtt_ms * 500_000),
         syn_delay_ns=int(options.syn_delay_ms * 1e6),
