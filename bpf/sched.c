@@ -120,6 +120,14 @@ ALWAYS_INLINE void leave_cpu(struct task_struct *task, struct thread *thread, u6
     }
 }
 
+// Whether a process was ever moved out of a target, so that threads may have stale entries.
+ALWAYS_INLINE bool members_left(void) {
+    u32 zero = 0;
+    u32 *left = moved_out.lookup(&zero);
+
+    return left && *left;
+}
+
 int on_sched_switch(u64 *ctx) {
     bool preempted = ARG(ctx, 0, u64);
     struct task_struct *prev = ARG(ctx, 1, struct task_struct *);
@@ -135,18 +143,21 @@ int on_sched_switch(u64 *ctx) {
     u32 tid = prev->pid;
 
     if (tid) {
-        struct thread *leaving = threads.lookup(&tid);
-
-#if !SCOPE_PIDS
+        struct thread *leaving = 0;
+#if SCOPE_PIDS
+        leaving = threads.lookup(&tid);
+#else
         u32 target = current_target();
 
-        if (leaving && !target) {
+        if (target) {
+            leaving = threads.lookup(&tid);
+            if (!leaving) {
+                now = bpf_ktime_get_ns();
+                enter_process(TYPED(prev, task_struct), target, now, true);
+                leaving = enter_thread(TYPED(prev, task_struct), target, now, 0);
+            }
+        } else if (members_left()) {
             threads.delete(&tid);
-            leaving = 0;
-        } else if (!leaving && target) {
-            now = bpf_ktime_get_ns();
-            enter_process(TYPED(prev, task_struct), target, now, true);
-            leaving = enter_thread(TYPED(prev, task_struct), target, now, 0);
         }
 #endif
         if (leaving) {
@@ -158,7 +169,7 @@ int on_sched_switch(u64 *ctx) {
         }
     }
     tid = next->pid;
-    if (tid) {
+    if (tid && may_be_member(next)) {
         struct thread *reaching = threads.lookup(&tid);
 
         if (reaching)
@@ -169,6 +180,9 @@ int on_sched_switch(u64 *ctx) {
 
 ALWAYS_INLINE void make_ready(struct task_struct *task) {
     u32 tid = task->pid;
+
+    if (!may_be_member(task))
+        return;
     struct thread *thread = threads.lookup(&tid);
 
     if (thread && thread->off_cpu_ns && !thread->ready_ns)
@@ -197,7 +211,7 @@ int on_sched_process_fork(u64 *ctx) {
 #if SCOPE_PIDS
     u32 target = forking ? forking->target : target_of_id(parent->tgid);
 #else
-    u32 target = cgroup_target(task_cgroup(child));
+    u32 target = task_target(child);
 #endif
 
     if (!target)
@@ -294,7 +308,15 @@ int on_cgroup_attach_task(u64 *ctx) {
     u32 target = cgroup_target(destination);
     u32 tid = task->pid;
 
-    if (!target || threads.lookup(&tid))
+    if (!target) {
+        u32 zero = 0;
+        u32 yes = 1;
+
+        if (threads.lookup(&tid))
+            moved_out.update(&zero, &yes);
+        return 0;
+    }
+    if (threads.lookup(&tid))
         return 0;
     u64 now = bpf_ktime_get_ns();
     bool running = task->on_cpu;

@@ -20,9 +20,25 @@ ALWAYS_INLINE bool is_compat(struct task_struct *task) {
 }
 
 ALWAYS_INLINE u32 target_of_id(u64 cgroup_id) {
+    // Most that is asked about is somebody else's: a comparison says no faster than a look-up.
+    if (!MAYBE_TARGET(cgroup_id))
+        return 0;
     u32 *target = targets.lookup(&cgroup_id);
 
     return target ? *target : 0;
+}
+
+// The pointer that stands at an address of an array of pointers, which has no type of its own.
+ALWAYS_INLINE void *pointer_at(void *address) {
+#if HAVE_CAST
+    // Seen as a structure whose first member is a pointer.
+    return TYPED(address, callback_head)->next;
+#else
+    void *pointer = 0;
+
+    read_kernel(&pointer, sizeof(pointer), address);
+    return pointer;
+#endif
 }
 
 ALWAYS_INLINE u64 ancestor_id(struct cgroup *cgroup, int level) {
@@ -31,9 +47,8 @@ ALWAYS_INLINE u64 ancestor_id(struct cgroup *cgroup, int level) {
     if (level > LOAD(cgroup, level))
         return 0;
 #if HAVE_cgroup__ancestors
-    struct cgroup *ancestor = 0;
+    struct cgroup *ancestor = pointer_at((void *)cgroup->ancestors + 8 * level);
 
-    read_kernel(&ancestor, sizeof(ancestor), (void *)cgroup->ancestors + 8 * level);
     if (!ancestor)
         return 0;
     struct kernfs_node *node = LOAD(TYPED(ancestor, cgroup), kn);
@@ -81,11 +96,33 @@ ALWAYS_INLINE struct cgroup *task_cgroup(struct task_struct *task) {
     return LOAD(TYPED(set, css_set), dfl_cgrp);
 }
 
-// Return the target of the running task without looking at the task: the cheap way to say no.
-ALWAYS_INLINE u32 current_target(void) {
-    u32 target = 0;
+// Return the target of a task, 0 where it is in none.
+ALWAYS_INLINE u32 task_target(struct task_struct *task) {
+#if SCOPE_PIDS
+    return target_of_id(LOAD(TYPED(task, task_struct), tgid));
+#else
+    return cgroup_target(task_cgroup(task));
+#endif
+}
+
+// Whether a task may have an entry in `threads`: where the kernel lets us load from any address,
+// the way to its cgroup is cheaper than a look-up in vain.
+ALWAYS_INLINE bool may_be_member(struct task_struct *task) {
+#if SCOPE_PIDS || !HAVE_CAST
+    return true;
+#else
+    return task_target(task);
+#endif
+}
 
 #if !SCOPE_PIDS
+// Return the target of the running task.
+ALWAYS_INLINE u32 current_target(void) {
+#if HAVE_CAST
+    return task_target(current_task());
+#else
+    u32 target = 0;
+
 #if SCOPE_LEVEL_0 >= 0
     target = target_of_id(bpf_get_current_ancestor_cgroup_id(SCOPE_LEVEL_0));
 #endif
@@ -101,9 +138,10 @@ ALWAYS_INLINE u32 current_target(void) {
     if (!target)
         target = target_of_id(bpf_get_current_ancestor_cgroup_id(SCOPE_LEVEL_3));
 #endif
-#endif
     return target;
+#endif
 }
+#endif
 
 ALWAYS_INLINE u32 pid_in_namespace(struct task_struct *leader) {
     struct pid *pid = TYPED(LOAD(leader, thread_pid), pid);
@@ -153,16 +191,17 @@ ALWAYS_INLINE struct thread *enter_thread(struct task_struct *task, u32 target, 
 // Return the running thread's entry, 0 where it is in no target.
 ALWAYS_INLINE struct thread *member(u64 now_or_zero) {
     u32 tid = bpf_get_current_pid_tgid();
+#if SCOPE_PIDS
+    return threads.lookup(&tid);
+#else
+    u32 target = current_target();
+
+    if (!target)
+        return 0;
     struct thread *thread = threads.lookup(&tid);
 
     if (thread)
         return thread;
-#if SCOPE_PIDS
-    return 0;
-#else
-    u32 target = current_target();
-    if (!target)
-        return 0;
     struct task_struct *task = TYPED(current_task(), task_struct);
     u64 now = now_or_zero ? now_or_zero : bpf_ktime_get_ns();
 

@@ -18,14 +18,6 @@ struct bpf_iter__task_file {
 
 #if FAMILY_PROCESS
 
-ALWAYS_INLINE u32 task_target(struct task_struct *task) {
-#if SCOPE_PIDS
-    return target_of_id(LOAD(task, tgid));
-#else
-    return cgroup_target(task_cgroup(task));
-#endif
-}
-
 int on_iter_task(u64 *ctx) {
     struct task_struct *given = ARG(ctx, 1, struct task_struct *);
 

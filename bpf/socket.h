@@ -19,17 +19,10 @@
 ALWAYS_INLINE struct file *file_of(s32 descriptor) {
     struct task_struct *task = current_task();
     struct fdtable *table = task->files->fdt;
-    struct file *file = 0;
 
     if (descriptor < 0 || descriptor >= table->max_fds)
         return 0;
-#if HAVE_CAST
-    // A pointer to the slot seen as a structure whose first member is a pointer.
-    file = (struct file *)TYPED((void *)table->fd + 8 * (u64)descriptor, callback_head)->next;
-#else
-    read_kernel(&file, sizeof(file), (void *)table->fd + 8 * (u64)descriptor);
-#endif
-    return file;
+    return pointer_at((void *)table->fd + 8 * (u64)descriptor);
 }
 
 ALWAYS_INLINE struct sock *sock_of(struct file *file) {

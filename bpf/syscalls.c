@@ -376,6 +376,9 @@ ALWAYS_INLINE void finish_call(struct thread *thread, struct outcome *outcome, s
 
 int on_sys_exit(u64 *ctx) {
     u32 tid = bpf_get_current_pid_tgid();
+
+    if (!may_be_member(current_task()))
+        return 0;
     struct thread *thread = threads.lookup(&tid);
 
     if (!thread || !thread->call)

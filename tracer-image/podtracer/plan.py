@@ -92,6 +92,7 @@ CAST_MARK = 0x70001
 """Helper number that stands for bpf_rdonly_cast until the program is loaded."""
 
 MOST_LEVELS = 4
+_COMPARED_TARGETS = 4
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ class Plan:
             **{f"SCOPE_LEVEL_{index}": level for index, level in enumerate(levels)},
             **{flag: self.entries[name] for name, flag in _SIZE_FLAGS.items()},
             "TARGET_ENTRIES": TARGET_ENTRIES,
+            "MAYBE_TARGET(id)": self._maybe_target(),
             "RING_PAGES": max(self.ring_bytes // mmap.PAGESIZE, 1),
             "LABEL_SEED": f"{label_seed}ULL",
             "RTT_SPIKE_NS": f"{self.thresholds.rtt_spike_ns}ULL",
@@ -143,6 +145,12 @@ class Plan:
             **_REGISTERS[machine],
         }
         return [f"-D{name}={value}" for name, value in values.items()]
+
+    def _maybe_target(self) -> str:
+        """An expression in C that is false for ids that are surely no target's."""
+        if not 0 < len(self.cgroups) <= _COMPARED_TARGETS:
+            return "1"
+        return "(" + "||".join(f"(id)=={cgroup}ULL" for cgroup in self.cgroups) + ")"
 
 
 def sizes_from_environment() -> tuple[dict[str, int], int]:

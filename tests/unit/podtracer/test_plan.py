@@ -44,6 +44,7 @@ def test_flags_say_all_that_the_probes_are_compiled_for() -> None:
         "FILE_ENTRIES": "4096",
         "DNS_ENTRIES": "32",
         "TARGET_ENTRIES": "4096",
+        "MAYBE_TARGET(id)": "((id)==99ULL)",
         "RING_PAGES": "16",
         "LABEL_SEED": "12345ULL",
         "RTT_SPIKE_NS": "1ULL",
@@ -54,6 +55,20 @@ def test_flags_say_all_that_the_probes_are_compiled_for() -> None:
         "SYSCALL_ARGUMENT_0": "di",
         "SYSCALL_ARGUMENT_1": "si",
     }
+
+
+@pytest.mark.parametrize(
+    ("cgroups", "expression"),
+    [
+        ({}, "1"),
+        ({7: 1, 9: 2}, "((id)==7ULL||(id)==9ULL)"),
+        ({number: number for number in range(1, 6)}, "1"),
+    ],
+)
+def test_few_targets_are_compared_with_and_many_looked_up(
+    cgroups: dict[int, int], expression: str
+) -> None:
+    assert flags(Plan(cgroups=cgroups, levels=(1,)))["MAYBE_TARGET(id)"] == expression
 
 
 def test_registers_are_those_of_the_architecture() -> None:
