@@ -18,6 +18,7 @@ from podtracer.errors import TracerError
 from podtracer.plan import CAST_MARK, Plan
 from podtracer.probes import CGROUP_EGRESS, CGROUP_INGRESS, ITERATOR, TRACEPOINT, Probe
 
+LOCKDOWN = "/sys/kernel/security/lockdown"
 _VERIFIER_LINES = 3
 _VERIFIER_CHARACTERS = 400
 
@@ -137,18 +138,26 @@ def _describe(probe: Probe, error: OSError) -> str:
     return f"{error}: {end}"
 
 
-def no_permission() -> TracerError:
-    """The kernel refuses eBPF: say which of the usual reasons it is."""
+def refuse_lockdown(state: str = LOCKDOWN) -> None:
+    """Raise TracerError where the kernel lets nobody read its memory.
+
+    It would refuse some programs, whose helpers it then does not know, and load others
+    (kernel_lockdown(7)).
+    """
     try:
-        lockdown = Path("/sys/kernel/security/lockdown").read_text()
+        locked = "[confidentiality]" in Path(state).read_text()
     except OSError:
-        lockdown = ""
-    if "[confidentiality]" in lockdown:
-        return TracerError(
+        return
+    if locked:
+        raise TracerError(
             "lockdown",
             "the kernel is locked down (confidentiality): it lets nobody read kernel memory",
             "Boot with lockdown=integrity or lockdown=none, or trace on another node.",
         )
+
+
+def no_permission() -> TracerError:
+    """Say that the kernel refuses eBPF to us."""
     return TracerError(
         "no_permission",
         "the kernel refuses to load eBPF programs: permission denied",

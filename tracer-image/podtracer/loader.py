@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from podtracer import bpf
-from podtracer.attach import Attacher, no_permission
-from podtracer.btf import Btf
+from podtracer.attach import Attacher, no_permission, refuse_lockdown
+from podtracer.btf import VMLINUX, Btf
 from podtracer.btf_types import BtfError
 from podtracer.errors import TracerError
 from podtracer.kernel_source import KernelSourceError, prepare
@@ -158,6 +158,7 @@ class _Child:
         self._clock = time.monotonic()
 
     def run(self) -> tuple[dict[str, Any], list[int]]:
+        refuse_lockdown()
         btf = self._read_btf()
         needs = self._needs()
         reasons = self._family_reasons(btf, needs)
@@ -191,15 +192,15 @@ class _Child:
         self._clock = now
 
     def _read_btf(self) -> Btf:
-        try:
-            return Btf.load()
-        except FileNotFoundError as error:
+        if not os.path.exists(VMLINUX):
             raise TracerError(
                 "no_btf",
-                f"{error.filename} is not there: this kernel has no type information (BTF)",
+                f"{VMLINUX} is not there: this kernel has no type information (BTF)",
                 "Use a kernel built with CONFIG_DEBUG_INFO_BTF=y (distribution kernels from 5.8"
                 " have it); in a container, mount /sys/kernel/btf.",
-            ) from error
+            )
+        try:
+            return Btf.load()
         except (OSError, BtfError) as error:
             raise TracerError(
                 "no_btf", f"the kernel's BTF cannot be used: {error}", "Report this kernel."
