@@ -31,16 +31,15 @@ from podtracer.btf_types import BtfError
 from podtracer.errors import TracerError
 from podtracer.kernel_source import KernelSourceError, prepare
 from podtracer.lifetime import die_with_parent
-from podtracer.needs import Needs, missing
+from podtracer.needs import Needs
 from podtracer.plan import TARGET_ENTRIES, Plan, syscall_table
 from podtracer.probes import (
     CAST_TYPES,
     FAMILY_TYPES,
-    NEEDS,
-    OPTIONAL,
     PROBES,
     SOURCES,
-    TRACEPOINT,
+    lacking_families,
+    needs_without,
 )
 from podtracer.stops import Stops
 from podtracer.target import family
@@ -160,8 +159,8 @@ class _Child:
     def run(self) -> tuple[dict[str, Any], list[int]]:
         refuse_lockdown()
         btf = self._read_btf()
-        needs = self._needs()
-        reasons = self._family_reasons(btf, needs)
+        needs = needs_without(self._plan.hidden)
+        reasons = lacking_families(btf, needs, self._plan.hidden)
         self._lap("btf")
         module = self._compile(btf, needs, reasons)
         self._lap("compile")
@@ -205,29 +204,6 @@ class _Child:
             raise TracerError(
                 "no_btf", f"the kernel's BTF cannot be used: {error}", "Report this kernel."
             ) from error
-
-    def _needs(self) -> dict[str, list[str]]:
-        hidden = self._plan.hidden
-        needs = {
-            key: [member for member in members if f"{key}.{member}" not in hidden]
-            for key, members in NEEDS.items()
-            if key not in hidden
-        }
-        for probe in PROBES:
-            if probe.hook == TRACEPOINT and f"tracepoint {probe.attach_to}" not in hidden:
-                needs[f"tracepoint {probe.attach_to}"] = []
-        return needs
-
-    def _family_reasons(self, btf: Btf, needs: Needs) -> dict[str, str]:
-        """Why a family cannot be compiled on this kernel; families without an entry can."""
-        absent = {item for item in missing(btf, needs) if item not in OPTIONAL}
-        absent |= self._plan.hidden - OPTIONAL
-        reasons = {}
-        for name, types in FAMILY_TYPES.items():
-            lacking = sorted(item for item in absent if item.partition(".")[0] in types)
-            if lacking:
-                reasons[name] = "this kernel has no " + ", ".join(lacking)
-        return reasons
 
     def _compile(self, btf: Btf, needs: Needs, reasons: Mapping[str, str]) -> Any:
         try:

@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from podtracer.btf import Btf
+from podtracer.needs import Needs, missing
+
 TRACEPOINT, CGROUP_EGRESS, CGROUP_INGRESS, ITERATOR = (
     "tp_btf",
     "cgroup_skb/egress",
@@ -168,3 +171,28 @@ CAST_TYPES = (
     "dentry", "mount", "fs_struct", "callback_head", "socket", "sock", "tcp_sock",
 )  # fmt: skip
 """Structures that the C code reaches by bpf_rdonly_cast."""
+
+
+def needs_without(hidden: frozenset[str]) -> dict[str, list[str]]:
+    """Return all needs, tracepoints too, but for what a test hides from the probes."""
+    needs = {
+        key: [member for member in members if f"{key}.{member}" not in hidden]
+        for key, members in NEEDS.items()
+        if key not in hidden
+    }
+    for probe in PROBES:
+        if probe.hook == TRACEPOINT and f"tracepoint {probe.attach_to}" not in hidden:
+            needs[f"tracepoint {probe.attach_to}"] = []
+    return needs
+
+
+def lacking_families(btf: Btf, needs: Needs, hidden: frozenset[str]) -> dict[str, str]:
+    """Say why a family cannot be compiled on this kernel; families without an entry can."""
+    absent = {item for item in missing(btf, needs) if item not in OPTIONAL}
+    absent |= hidden - OPTIONAL
+    reasons = {}
+    for name, types in FAMILY_TYPES.items():
+        lacking = sorted(item for item in absent if item.partition(".")[0] in types)
+        if lacking:
+            reasons[name] = "this kernel has no " + ", ".join(lacking)
+    return reasons
