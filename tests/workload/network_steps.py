@@ -11,7 +11,7 @@ import time
 import dns_message
 
 _TCP_INFO_BYTES = 104
-_RTT_OFFSET = 68
+_RTT_OFFSET, _RETRANSMITS_OFFSET = 68, 100
 _PATIENCE = struct.pack("qq", 10, 0)
 
 
@@ -143,22 +143,24 @@ class NetworkSteps:
             connection.close()
         return times
 
-    def exchange(self, socket_name: str, times: int, size: int = 100, pause: float = 0.0) -> int:
-        """Send and receive the same number of bytes on a kept connection."""
+    def exchange(
+        self, socket_name: str, times: int, size: int = 100, pause: float = 0.0
+    ) -> dict[str, int]:
+        """Send and receive the same number of bytes on a kept connection; return its account."""
         sock = self.sockets[socket_name]
         for _ in range(times):
             sock.send(bytes(size))
             sock.recv(size, socket.MSG_WAITALL)
             if pause:
                 time.sleep(pause)
-        return _rtt_us(sock)
+        return _tcp_info(sock)
 
-    def upload(self, socket_name: str, times: int, size: int, pause: float) -> int:
-        """Send without ever receiving; return the kernel's smoothed round trip."""
+    def upload(self, socket_name: str, times: int, size: int, pause: float) -> dict[str, int]:
+        """Send without ever receiving; return the connection's account."""
         for _ in range(times):
             self.sockets[socket_name].sendall(bytes(size))
             time.sleep(pause)
-        return _rtt_us(self.sockets[socket_name])
+        return _tcp_info(self.sockets[socket_name])
 
     def receive_nothing(self, socket_name: str, seconds: float) -> str:
         """Wait in a receive call to which nothing comes."""
@@ -189,7 +191,10 @@ def _family(address: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
-def _rtt_us(sock: socket.socket) -> int:
+def _tcp_info(sock: socket.socket) -> dict[str, int]:
+    """Return the kernel's own account: smoothed round trip and segments sent again."""
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
-    rtt: int = struct.unpack_from("I", info, _RTT_OFFSET)[0]
-    return rtt
+    return {
+        "rtt_us": struct.unpack_from("I", info, _RTT_OFFSET)[0],
+        "retransmits": struct.unpack_from("I", info, _RETRANSMITS_OFFSET)[0],
+    }
