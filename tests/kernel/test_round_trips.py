@@ -91,16 +91,20 @@ def test_link_has_the_delay_that_was_meant(run: Run) -> None:
 
 @pytest.mark.parametrize("name", ["upload", "before", "echo"])
 def test_p50_is_the_round_trip_of_the_link(run: Run, name: str) -> None:
-    """Of the link as its relay measured it, or of the socket as TCP_INFO has it under load."""
+    """At least the link's, at most what the workload met: a busy machine's relay is late."""
     rtt = run.peer(name)["rtt"]
-    truths = (run.rtt_seconds, run.account(name)["rtt_us"] / 1e6)
+    account = run.account(name)
+    met_seconds = account.get("median_us", account["rtt_us"]) / 1e6
     assert rtt["count"] >= 10
-    assert any(rtt["p50_seconds"] == pytest.approx(truth, rel=0.05) for truth in truths), truths
+    assert rtt["p50_seconds"] >= 0.95 * run.rtt_seconds
+    assert rtt["p50_seconds"] <= 1.05 * max(run.rtt_seconds, met_seconds)
 
 
 def test_ipv6_has_round_trips_too(run: Run) -> None:
     [peer] = [peer for peer in run.report["tcp.peers"] if ":" in peer["address"]]
-    assert peer["rtt"]["p50_seconds"] == pytest.approx(run.rtt_seconds, rel=0.05)
+    met_seconds = run.account("ipv6")["median_us"] / 1e6
+    assert peer["rtt"]["p50_seconds"] >= 0.95 * run.rtt_seconds
+    assert peer["rtt"]["p50_seconds"] <= 1.05 * max(run.rtt_seconds, met_seconds)
 
 
 def test_an_upload_is_sent_bytes_without_receives(run: Run) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import statistics
 import struct
 import time
 
@@ -148,12 +149,15 @@ class NetworkSteps:
     ) -> dict[str, int]:
         """Send and receive the same number of bytes on a kept connection; return its account."""
         sock = self.sockets[socket_name]
+        took_us = []
         for _ in range(times):
+            begun_ns = time.monotonic_ns()
             sock.send(bytes(size))
             sock.recv(size, socket.MSG_WAITALL)
+            took_us.append((time.monotonic_ns() - begun_ns) // 1000)
             if pause:
                 time.sleep(pause)
-        return _tcp_info(sock)
+        return {**_tcp_info(sock), "median_us": statistics.median_high(took_us)}
 
     def upload(self, socket_name: str, times: int, size: int, pause: float) -> dict[str, int]:
         """Send without ever receiving; return the connection's account."""
