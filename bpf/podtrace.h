@@ -307,6 +307,7 @@ BPF_HASH(targets, u64, u32, TARGET_ENTRIES);
 BPF_ARRAY(syscall_kinds, u8, 512);
 BPF_ARRAY(lost, u64, LOST_PLACES);
 BPF_ARRAY(moved_out, u32, 1);
+BPF_ARRAY(window_start, u64, 1);
 BPF_ARRAY(budgets, struct budget, 1);
 BPF_PERCPU_ARRAY(file_scratch, struct file_value, 1);
 BPF_RINGBUF_OUTPUT(events, RING_PAGES);

@@ -65,14 +65,22 @@ ALWAYS_INLINE void report_long_block(struct thread *thread, u64 now, u64 blocked
     send_event(&event, false);
 }
 
+// A wait that began before the window counts from its start.
+ALWAYS_INLINE u64 within_window(u64 ns) {
+    u32 zero = 0;
+    u64 *start = window_start.lookup(&zero);
+
+    return ns && start && ns < *start ? *start : ns;
+}
+
 ALWAYS_INLINE void reach_cpu(struct thread *thread, u64 now) {
-    u64 off = thread->off_cpu_ns;
+    u64 off = within_window(thread->off_cpu_ns);
 
     thread->on_cpu_ns = now;
     thread->off_cpu_ns = 0;
     if (!off)
         return;
-    u64 ready = thread->ready_ns ? thread->ready_ns : now;
+    u64 ready = thread->ready_ns ? within_window(thread->ready_ns) : now;
 
     if (thread->reason) {
         u64 blocked_ns = ready - off;

@@ -383,6 +383,15 @@ int on_sys_exit(u64 *ctx) {
 
     if (!thread || !thread->call)
         return 0;
+    struct pt_regs *registers = ARG(ctx, 0, struct pt_regs *);
+    u32 number = registers->SYSCALL_NUMBER;
+    u8 *kind = syscall_kinds.lookup(&number);
+
+    if (!kind || *kind != thread->call) {
+        // The return of the call that was noted was not seen: this is another one's.
+        thread->call = CALL_NONE;
+        return 0;
+    }
     u64 now = bpf_ktime_get_ns();
 
 #if FAMILY_CPU

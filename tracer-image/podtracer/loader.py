@@ -46,7 +46,7 @@ from podtracer.target import family
 
 MAPS = (
     "series", "overflow", "overflow_aspects", "threads", "sockets", "processes", "labels", "files",
-    "dns_pending", "targets", "syscall_kinds", "lost", "events",
+    "dns_pending", "targets", "syscall_kinds", "lost", "window_start", "events",
 )  # fmt: skip
 
 _MOST_ROUNDS = 20

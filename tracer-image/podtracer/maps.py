@@ -24,6 +24,7 @@ class OpenMaps:
         self._sockets = self._map(
             "sockets", records.U64.size, records.SOCKET_VALUE.size, plan.entries["sockets"]
         )
+        self._window_start = self._map("window_start", 4, 8, 1)
         self._lost = self._map("lost", 4, 8, len(records.LOSSES))
         self._lost_before = dict.fromkeys(records.LOSSES, 0)
 
@@ -55,6 +56,10 @@ class OpenMaps:
     def size_bytes(self) -> int:
         """Memory of all maps."""
         return sum(bpf.map_bytes(fd) for fd in self._descriptors.values())
+
+    def set_window_start(self, monotonic_ns: int) -> None:
+        """Tell the probes from when on waiting counts."""
+        self._window_start.update(records.U32.pack(0), records.U64.pack(monotonic_ns))
 
     def drop_target(self, cgroup: int) -> None:
         """Let nothing belong any more to a cgroup that has gone."""

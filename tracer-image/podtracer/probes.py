@@ -55,8 +55,9 @@ PROBES: Sequence[Probe] = (
     _tracepoint("process", "sched_process_exit"),
     _tracepoint("process", "cgroup_attach_task", pids_scope=False),
     _tracepoint("oom", "mark_victim"),
-    _tracepoint("calls", "sys_enter"),
+    # Returns first: a call that was seen to begin must be seen to end.
     _tracepoint("calls", "sys_exit"),
+    _tracepoint("calls", "sys_enter"),
     _tracepoint("tcp", "inet_sock_set_state"),
     _tracepoint("tcp", "tcp_destroy_sock"),
     _tracepoint("rtt", "tcp_probe"),

@@ -151,7 +151,7 @@ class LabelTable:
 
 
 class FileGain(NamedTuple):
-    """What happened to one file since the last look."""
+    """What happened to one file since the last look; `max_ns` is 0 where no longest call is new."""
 
     target: int
     path: str
@@ -180,7 +180,15 @@ class FileTable:
             if path is None:
                 path = self._paths[key] = path_text(value)
             target = FILE_KEY.unpack(key)[3]
-            yield FileGain(target, path, operations - old[0], size - old[1], max_ns)
+            # Only where it rose is it known to be of this tick.
+            rose_ns = max_ns if max_ns > old[2] else 0
+            yield FileGain(target, path, operations - old[0], size - old[1], rose_ns)
+
+    def forget(self) -> None:
+        """Begin anew: what follows has its own maxima."""
+        for key, _ in list(entries(self._table, FILE_KEY.size, FILE_VALUE.size)):
+            self._table.delete(key)
+        self._before.clear()
 
     def path(self, key: bytes) -> str | None:
         """Path of a file by its struct file_key, None where it has none."""

@@ -71,8 +71,7 @@ class Tables:
         began_ns = time.monotonic_ns()
         self._series.gains()
         self._running.adjust(defaultdict(Group), began_ns)
-        for _ in self._files.gains():
-            pass
+        self._files.forget()
         return began_ns
 
     def collect(self, stream: Stream, now_ns: int, throttled: dict[int, tuple[int, int]]) -> None:

@@ -120,6 +120,7 @@ class _Run:
         try:
             self._open_tables()
             self._began_ns = self._tables.baseline()
+            self._maps.set_window_start(self._began_ns)
             self._maps.losses()
             self._throttling = Throttling(self._scope)
             if self._command is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from podtrace.model.labels import LabelTable, ip_version
 from podtrace.model.processes import Process, ProcessTable
-from podtrace.model.tally import NOTHING, SECTION_OF_EVENT, Tally
+from podtrace.model.tally import NOTHING, SECTION_OF_EVENT, Tally, errors_among
 from podtrace.model.timeline import EventTimeline
 from podtrace.wire import schema
 from podtrace.wire.ticks import Tick
@@ -135,7 +135,7 @@ class Ledger:
             section = SECTION_OF_EVENT.get(metric)
             if section is not None:
                 events[section] = events.get(section, 0) + tally.operations(metric)
-                errors += errors_of(metric, tally)
+                errors += errors_among(metric, tally.count, tally.errors)
         leaders = by_process.most_common(1)
         leader, leader_events = leaders[0] if leaders else (None, 0)
         self.timeline.add(end_ns, interval_ns, events, errors, leader, leader_events)
@@ -168,16 +168,6 @@ class Ledger:
         memory = health.get("tracer_cgroup_bytes") or health.get("tracer_rss_bytes")
         if memory is not None:
             self.tracer_memory_bytes = max(memory, self.tracer_memory_bytes or 0)
-
-
-def errors_of(metric: str, tally: Tally) -> int:
-    """Return operations of an event metric that went wrong.
-
-    An open that finds no file is mostly a search along a path, as every dynamic linker does.
-    """
-    if metric == "dns_timeout":
-        return tally.count
-    return tally.failed - (tally.errors.get("ENOENT", 0) if metric == "open" else 0)
 
 
 def _sum(total: int | None, delta: int | None) -> int | None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from podtrace.model.tally import BESIDE, SECTION_OF_EVENT
+from podtrace.model.tally import BESIDE, SECTION_OF_EVENT, errors_among
 from podtrace.wire.schema import OTHER_PROCESSES, OVERFLOW_PROCESS, UNKNOWN_PROCESS
 
 PSEUDO_NAMES = {
@@ -78,7 +78,7 @@ class Process:
             return 0
         events: int = line["count"] + (failed if metric in BESIDE else 0)
         self.events[section] += events
-        self.errors += line["count"] if metric == "dns_timeout" else failed
+        self.errors += errors_among(metric, line["count"], line.get("errors") or {})
         return events
 
     def merge(self, other: Process) -> None:

@@ -18,7 +18,7 @@ from podtrace.model.host import (
     io_other_section,
     process_activity_section,
 )
-from podtrace.model.ledger import Ledger, errors_of
+from podtrace.model.ledger import Ledger
 from podtrace.model.network import connections_section, dns_section, tcp_section
 from podtrace.model.notable import Notable, notable
 from podtrace.model.patterns import connection_patterns, network_io
@@ -33,7 +33,7 @@ from podtrace.model.snapshot import (
     TargetMember,
     Window,
 )
-from podtrace.model.tally import SECTION_OF_EVENT
+from podtrace.model.tally import SECTION_OF_EVENT, errors_among
 from podtrace.model.thresholds import Thresholds
 from podtrace.model.verdict import OPEN, verdict
 from podtrace.wire.codec import Decoder
@@ -243,7 +243,7 @@ class Session:
         for metric, section in SECTION_OF_EVENT.items():
             tally = ledger.total(metric)
             by_section[section] += tally.operations(metric)
-            errors += errors_of(metric, tally)
+            errors += errors_among(metric, tally.count, tally.errors)
         events = by_section.total()
 
         def count(metric: str) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from podtrace.model.histogram import NS_PER_SECOND, Histogram
@@ -35,6 +36,16 @@ BESIDE = frozenset(name for name, metric in METRICS.items() if not metric.errors
 """Metrics whose errors are operations beside the timed ones."""
 
 QUANTILES = (0.5, 0.95, 0.99, 0.999)
+
+
+def errors_among(metric: str, count: int, errors: Mapping[str, int]) -> int:
+    """Return how many operations of an event metric went wrong.
+
+    An open that finds no file is mostly a search along a path, as every dynamic linker does.
+    """
+    if metric == "dns_timeout":
+        return count
+    return sum(errors.values()) - (errors.get("ENOENT", 0) if metric == "open" else 0)
 
 
 class Tally:
