@@ -73,6 +73,12 @@ def split_peer(peer: str) -> tuple[str, int | None]:
     return address, int(port)
 
 
+def is_loopback(peer: str) -> bool:
+    """Return whether a peer is an address of this machine's loopback."""
+    address, _ = split_peer(peer)
+    return address.startswith("127.") or address.strip("[]") == "::1"
+
+
 def ip_version(peer: str) -> int | None:
     """Return 4 or 6 as the packets were, so 4 for an IPv4-mapped IPv6 address; None if neither."""
     address = split_peer(peer)[0].lower()

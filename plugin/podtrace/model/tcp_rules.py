@@ -13,7 +13,7 @@ from podtrace.model.findings import (
     slow,
     worst,
 )
-from podtrace.model.labels import names_one_thing
+from podtrace.model.labels import is_loopback, names_one_thing
 from podtrace.model.tally import NOTHING, Tally
 from podtrace.model.wording import percent, seconds
 
@@ -152,6 +152,11 @@ def _retransmits(facts: Facts) -> Finding | None:
         return None
     rows = facts.ledger.labels["peer"].rows
     multiple = again / all_ / max(limits.retransmits_ratio, 1e-9)
+    remote = sum(
+        row.get("retransmit", NOTHING).count for peer, row in rows.items() if not is_loopback(peer)
+    )
+    if not remote:
+        return _slow_to_acknowledge(again, all_, limits.retransmits_ratio)
     return Finding(
         severity=graded(all_, multiple >= limits.critical_multiple),
         title=f"TCP segments sent again: {again:,} of about {all_:,} ({percent(again / all_)})",
@@ -164,6 +169,20 @@ def _retransmits(facts: Facts) -> Finding | None:
         "queue or rate limit on the way, and for a peer that is down.",
         samples=all_,
         impact=multiple,
+    )
+
+
+def _slow_to_acknowledge(again: int, all_: int, limit: float) -> Finding:
+    """Explain segments sent again on loopback, where none can be lost on the way."""
+    return Finding(
+        severity="info",
+        title=f"TCP segments sent again on loopback: {again:,} of about {all_:,}",
+        evidence=(f"sent again about {share_of(again, all_, 'segments', limit)}",),
+        counter_evidence=("loopback loses nothing on the way",),
+        next_step="A receiver that is slow to read or to answer makes the kernel probe with the "
+        "last segment: look at what the local peer waits for.",
+        samples=all_,
+        impact=again / all_,
     )
 
 

@@ -157,6 +157,13 @@ def test_every_rule_can_find_something() -> None:
     assert {rule.id for rule in RULES} == {*FAULTS, *notes}
 
 
+@pytest.mark.parametrize("peer", ["127.0.0.1:80", "[::1]:80", "[::1]"])
+def test_segments_sent_again_on_loopback_are_no_lost_packets(peer: str) -> None:
+    [found] = issues(series("retransmit", peer=peer, count=25))
+    assert (found.id, found.severity) == ("retransmits", "info")
+    assert "loopback loses nothing" in found.counter_evidence[0]
+
+
 def test_worst_target_and_cause_are_named() -> None:
     found = with_fault(*FAULTS["connects_failing"]).issues[0]
     assert "ECONNREFUSED 13" in " ".join(found.evidence)
