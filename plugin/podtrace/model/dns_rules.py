@@ -98,6 +98,25 @@ def _dns_timeouts(facts: Facts) -> Finding | None:
     )
 
 
+def _dns_pending(facts: Facts) -> Finding | None:
+    limits = facts.limits
+    pending = facts.ledger.gauges.get("dns_pending") or 0
+    asked = max(facts.ledger.total("dns_query").count, pending)
+    if pending < limits.least_count or pending < limits.dns_errors_ratio * asked:
+        return None
+    return Finding(
+        severity="info",
+        title=f"DNS queries without an answer so far: {pending:,} of {asked:,}",
+        evidence=(
+            f"open at the end were {share_of(pending, asked, 'queries', limits.dns_errors_ratio)}",
+        ),
+        counter_evidence=("each of them is too young to be a timeout",),
+        next_step="Trace for longer: what is never answered then shows as a timeout.",
+        samples=asked,
+        impact=pending / asked,
+    )
+
+
 def _dns_slow(facts: Facts) -> Finding | None:
     rows = facts.ledger.labels["name"].rows
     return slow(
@@ -132,6 +151,13 @@ DNS_RULES = (
         "DNS queries without an answer",
         ("dns_timeouts_ratio", "critical_ratio", "least_count"),
         _dns_timeouts,
+    ),
+    Rule(
+        "dns_pending",
+        "dns",
+        "DNS queries are open when the trace ends; told as info",
+        ("dns_errors_ratio", "least_count"),
+        _dns_pending,
     ),
     Rule(
         "dns_slow",

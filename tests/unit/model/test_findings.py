@@ -153,8 +153,16 @@ def test_evidence_prints_its_threshold(fault: str, thresholds: list[str]) -> Non
 
 
 def test_every_rule_can_find_something() -> None:
-    notes = {"dns_search_list", "connect_target_failing", "disk_wait", "data_lost"}
+    notes = {"dns_search_list", "dns_pending", "connect_target_failing", "disk_wait", "data_lost"}
     assert {rule.id for rule in RULES} == {*FAULTS, *notes}
+
+
+@pytest.mark.parametrize(("pending", "told"), [(12, True), (5, False), (2, False)])
+def test_queries_open_at_the_end_are_told(pending: int, told: bool) -> None:
+    asked = series("dns_query", count=60)
+    found = run([asked], {"gauges": {"dns_pending": pending}}).snapshot().issues
+    assert [(issue.id, issue.severity) for issue in found] == [("dns_pending", "info")] * told
+    assert all("12 of 60" in issue.title for issue in found)
 
 
 @pytest.mark.parametrize("peer", ["127.0.0.1:80", "[::1]:80", "[::1]"])
