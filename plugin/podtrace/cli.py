@@ -41,7 +41,8 @@ Targets (exactly one):
   --cgroup PATH         That cgroup and those below it.
   --pid N               That process and its descendants.
   --container ID        That container of this machine.
-  -- COMMAND [ARG]...   A command, begun when every probe is attached.
+  -- COMMAND [ARG]...   A command, begun when every probe is attached, and ended
+                        (SIGINT first) when the trace ends.
 """
 
 _CLOSING = f"""\
