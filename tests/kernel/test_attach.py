@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from kernel.servers import DNS_ADDRESS, start_servers
 from kernel.tracing import Report, Trace
 from workload.stage import Stage
 
@@ -68,3 +71,18 @@ def test_a_wait_counts_from_the_start_of_the_window(reports: list[Report]) -> No
         seconds = report["window.seconds"]
         assert report["cpu.blocked_by_reason"]["sleep"] <= seconds
         assert report["cpu.blocked.max_seconds"] < PAUSE_SECONDS + 0.05
+
+
+def test_questions_under_way_at_the_start_are_no_timeouts(stage: Stage, tmp_path: Path) -> None:
+    start_servers(stage, delay_ms=3)
+    cgroup = stage.cgroup("attach-dns")
+    look_up = ["look_up", {"server": DNS_ADDRESS, "name": "busy.test", "times": 20_000}]
+    program = stage.start("steps.py", json.dumps([["gate", {}], look_up]), cgroups=[cgroup])
+    program.go()
+    with Trace(tmp_path, "--cgroup", cgroup) as trace:
+        # Longer than a question may wait.
+        time.sleep(6.5)
+        report = trace.stop()
+    dns = report["dns.latency"]["count"], report["dns.timeouts"], report["dns.pending"]
+    assert report["dns.timeouts"] == 0
+    assert report["dns.queries"] == sum(dns) > 1000

@@ -64,8 +64,9 @@ PROBES: Sequence[Probe] = (
     _tracepoint("rtt", "tcp_rcv_space_adjust"),
     _tracepoint("retransmit", "tcp_retransmit_skb"),
     _tracepoint("reset", "tcp_receive_reset"),
-    Probe("packet_out", "dns", CGROUP_EGRESS, ""),
+    # Answers first, for the same reason.
     Probe("packet_in", "dns", CGROUP_INGRESS, ""),
+    Probe("packet_out", "dns", CGROUP_EGRESS, ""),
     Probe("iter_task", "process", ITERATOR, "task"),
     Probe("iter_task_file", "tcp", ITERATOR, "task_file"),
 )
