@@ -1,0 +1,151 @@
+// The process table: forks, executions, exits, moves between cgroups, and kills for lack of memory.
+
+#define SIGNAL_GROUP_EXIT_FLAG 0x4
+
+#if FAMILY_PROCESS
+
+int on_sched_process_fork(u64 *ctx) {
+    struct task_struct *parent = ARG(ctx, 0, struct task_struct *);
+    struct task_struct *child = ARG(ctx, 1, struct task_struct *);
+    u32 tid = parent->pid;
+    struct thread *forking = threads.lookup(&tid);
+#if SCOPE_PIDS
+    u32 target = forking ? forking->target : target_of_id(parent->tgid);
+#else
+    u32 target = task_target(child);
+#endif
+
+    if (!target)
+        return 0;
+    u64 now = bpf_ktime_get_ns();
+
+    enter_process(TYPED(child, task_struct), target, now, !forking && !SCOPE_PIDS);
+    enter_thread(TYPED(child, task_struct), target, 0, now);
+    return 0;
+}
+
+// A thread that is not the first of its process takes over that one's number when it executes.
+ALWAYS_INLINE void renumber_thread(u32 before, u32 after) {
+    struct thread *known = threads.lookup(&before);
+
+    if (before == after || !known)
+        return;
+    struct thread value = *known;
+
+    if (threads.update(&after, &value))
+        count_lost(LOST_THREADS_FULL);
+    threads.delete(&before);
+}
+
+int on_sched_process_exec(u64 *ctx) {
+    struct task_struct *task = ARG(ctx, 0, struct task_struct *);
+
+    renumber_thread(ARG(ctx, 1, u64), task->pid);
+    struct thread *thread = member(0);
+
+    if (!thread)
+        return 0;
+    u64 now = bpf_ktime_get_ns();
+    u32 process = thread->process;
+    struct process_value *known = processes.lookup(&process);
+
+    if (known)
+        read_kernel_str(known->name, sizeof(known->name), task->comm);
+    tally(thread->target, process, 0, METRIC_EXEC, 0);
+    struct event event = {
+        .time_ns = now, .process = process, .type = EVENT_EXEC, .target = thread->target};
+
+    send_event(&event, false);
+    return 0;
+}
+
+int on_sched_process_exit(u64 *ctx) {
+    struct task_struct *task = ARG(ctx, 0, struct task_struct *);
+    struct thread *thread = member(0);
+
+    if (!thread)
+        return 0;
+    // Files are closed after this: what that undoes was not asked for by the call in flight.
+    thread->call = CALL_NONE;
+    struct signal_struct *signal = task->signal;
+    u32 process = thread->process;
+    struct process_value *known = processes.lookup(&process);
+
+#if ARGUMENTS_sched_process_exit >= 2
+    if (!(ARG(ctx, 1, u64) & 0xff))
+        return 0;
+#else
+    // Two last threads that end together both find that no other is alive.
+    if (signal->live.counter > 0 || (known && known->exit_ns))
+        return 0;
+#endif
+    u64 now = bpf_ktime_get_ns();
+#if SCOPE_PIDS
+    u64 member_id = process;
+
+    targets.delete(&member_id);
+#endif
+    int status = signal->flags & SIGNAL_GROUP_EXIT_FLAG ? signal->group_exit_code : task->exit_code;
+
+    if (known) {
+        known->exit_ns = now;
+        known->exit_status = status;
+    }
+    tally(thread->target, process, 0, METRIC_EXIT, 0);
+    struct event event = {.time_ns = now,
+                          .process = process,
+                          .type = EVENT_EXIT,
+                          .target = thread->target,
+                          .code = status};
+
+    send_event(&event, false);
+    return 0;
+}
+
+#if !SCOPE_PIDS
+int on_cgroup_attach_task(u64 *ctx) {
+    struct cgroup *destination = ARG(ctx, 0, struct cgroup *);
+    struct task_struct *task = ARG(ctx, 2, struct task_struct *);
+    u32 target = cgroup_target(destination);
+    u32 tid = task->pid;
+
+    if (!target) {
+        u32 zero = 0;
+        u32 yes = 1;
+
+        if (threads.lookup(&tid))
+            moved_out.update(&zero, &yes);
+        return 0;
+    }
+    if (threads.lookup(&tid))
+        return 0;
+    u64 now = bpf_ktime_get_ns();
+    bool running = task->on_cpu;
+
+    enter_process(TYPED(task, task_struct), target, now, true);
+    enter_thread(TYPED(task, task_struct), target, running ? now : 0, running ? 0 : now);
+    return 0;
+}
+#endif
+
+#endif
+
+#if FAMILY_OOM
+
+int on_mark_victim(u64 *ctx) {
+    struct task_struct *task = ARG(ctx, 0, struct task_struct *);
+    u32 process = task->tgid;
+    struct process_value *known = processes.lookup(&process);
+
+    if (!known)
+        return 0;
+    struct event event = {.time_ns = bpf_ktime_get_ns(),
+                          .process = process,
+                          .type = EVENT_OOM_KILL,
+                          .target = known->target};
+
+    send_event(&event, false);
+    return 0;
+}
+
+#endif
