@@ -44,6 +44,8 @@ int on_iter_task(u64 *ctx) {
     return 0;
 }
 
+#endif
+
 #if FAMILY_TCP
 
 int on_iter_task_file(u64 *ctx) {
@@ -76,7 +78,5 @@ int on_iter_task_file(u64 *ctx) {
     enter_socket(sk, socket_label(sk, accepted), LOAD(TYPED(task, task_struct), tgid), target, 0);
     return 0;
 }
-
-#endif
 
 #endif

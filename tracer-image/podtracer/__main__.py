@@ -6,11 +6,11 @@ import argparse
 import math
 import os
 import sys
-import traceback
 
 from podtracer import cgroups, lifetime
 from podtracer.command import remove_leftovers
 from podtracer.emit import Stream, StreamClosed
+from podtracer.errors import defect
 from podtracer.plan import Thresholds
 from podtracer.tracer import Request, run
 
@@ -79,21 +79,10 @@ def main(argv: list[str]) -> int:
         except Exception as error:
             if isinstance(error, StreamClosed):
                 raise
-            stream.error(_defect(error))
+            stream.error(defect(error).as_fields())
             return 1
     except StreamClosed:
         return 1
-
-
-def _defect(error: Exception) -> dict[str, str]:
-    """Say on the stream what would be a traceback: standard error may be COMMAND's."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{os.path.basename(frame.filename)}:{frame.lineno}"
-    return {
-        "code": "internal",
-        "message": f"the tracer failed at {place}: {type(error).__name__}: {error}",
-        "hint": "Report this with the kernel's version and the command line.",
-    }
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from podtracer import bpf
 from podtracer.attach import Attacher, no_permission, refuse_lockdown
 from podtracer.btf import VMLINUX, Btf
 from podtracer.btf_types import BtfError
-from podtracer.errors import TracerError
+from podtracer.errors import TracerError, defect
 from podtracer.kernel_source import KernelSourceError, prepare
 from podtracer.lifetime import die_with_parent
 from podtracer.needs import Needs
@@ -137,8 +137,8 @@ def _run_child(plan: Plan, channel: socket.socket, noise: int) -> None:
         os.dup2(noise, 2)
         try:
             answer, fds = _Child(plan, noise).run()
-        except TracerError as error:
-            answer, fds = {"error": error.as_fields()}, []
+        except Exception as error:
+            answer, fds = {"error": defect(error).as_fields()}, []
         socket.send_fds(channel, [json.dumps(answer).encode()], fds)
         code = 0
     finally:
@@ -258,7 +258,9 @@ class _Child:
     def _can_cast(self, btf: Btf) -> bool:
         return (
             "func bpf_rdonly_cast" not in self._plan.hidden
+            and "struct callback_head" not in self._plan.hidden
             and btf.func("bpf_rdonly_cast") is not None
+            and btf.member("struct callback_head", "next") is not None
             and all(btf.find("struct", name) is not None for name in CAST_TYPES)
         )
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from podtracer.btf import Btf
+from podtracer.errors import TracerError
 from podtracer.needs import Needs, missing
 
 TRACEPOINT, CGROUP_EGRESS, CGROUP_INGRESS, ITERATOR = (
@@ -151,24 +152,36 @@ OPTIONAL = frozenset(
 )
 """Members that the code can do without, or that have another name on other kernels."""
 
+CORE_TYPES: Sequence[str] = (
+    "struct task_struct", "struct css_set", "struct cgroup", "struct kernfs_node", "struct pid",
+    "struct upid",
+)  # fmt: skip
+"""Without these nobody can tell whose anything is."""
+
+_SOCKET_TYPES = (
+    "struct files_struct", "struct fdtable", "struct file", "struct inode", "struct socket",
+    "struct sock", "struct sock_common",
+)  # fmt: skip
+_TCP_TYPES = (
+    *_SOCKET_TYPES, "struct sock_cgroup_data", "struct in6_addr", "struct tcp_sock",
+    "struct minmax", "struct minmax_sample",
+)  # fmt: skip
+
 FAMILY_TYPES: Mapping[str, Sequence[str]] = {
-    "cpu": ("struct task_struct", "struct pt_regs"),
-    "process": ("struct task_struct", "struct pid", "struct upid", "struct signal_struct"),
-    "oom": ("struct task_struct",),
+    "cpu": ("struct pt_regs",),
+    "process": ("struct signal_struct",),
+    "oom": (),
     "calls": (
-        "struct pt_regs", "struct files_struct", "struct fdtable", "struct file", "struct inode",
-        "struct super_block", "struct dentry", "struct mount", "struct fs_struct", "struct socket",
-        "struct sock",
+        *_SOCKET_TYPES, "struct pt_regs", "struct super_block", "struct dentry", "struct vfsmount",
+        "struct mount", "struct fs_struct", "struct path",
     ),
-    "tcp": (
-        "struct files_struct", "struct fdtable", "struct file", "struct inode", "struct socket",
-        "struct sock", "struct sock_common", "struct tcp_sock",
-    ),
-    "rtt": ("struct sock", "struct tcp_sock", "struct minmax", "struct socket"),
-    "retransmit": ("struct tcp_sock", "struct sock", "struct socket"),
-    "reset": ("struct tcp_sock", "struct sock", "struct socket"),
-    "dns": ("struct task_struct",),
+    "tcp": _TCP_TYPES,
+    "rtt": _TCP_TYPES,
+    "retransmit": _TCP_TYPES,
+    "reset": _TCP_TYPES,
+    "dns": (),
 }  # fmt: skip
+"""What each family needs beside the core."""
 
 CAST_TYPES = (
     "task_struct", "css_set", "cgroup", "kernfs_node", "pid", "file", "inode", "super_block",
@@ -191,9 +204,19 @@ def needs_without(hidden: frozenset[str]) -> dict[str, list[str]]:
 
 
 def lacking_families(btf: Btf, needs: Needs, hidden: frozenset[str]) -> dict[str, str]:
-    """Say why a family cannot be compiled on this kernel; families without an entry can."""
+    """Say why a family cannot be compiled on this kernel; families without an entry can.
+
+    Raises TracerError where none can.
+    """
     absent = {item for item in missing(btf, needs) if item not in OPTIONAL}
     absent |= hidden - OPTIONAL
+    core = sorted(item for item in absent if item.partition(".")[0] in CORE_TYPES)
+    if core:
+        raise TracerError(
+            "unknown_kernel",
+            f"this kernel has no {', '.join(core)}, without which no process can be told apart",
+            "Report this kernel's version; podtrace needs Linux 5.8 or newer.",
+        )
     reasons = {}
     for name, types in FAMILY_TYPES.items():
         lacking = sorted(item for item in absent if item.partition(".")[0] in types)
