@@ -53,7 +53,7 @@ def _problem_lines(problems: Sequence[Issue]) -> list[str]:
 def _quiet_line(window: Window, summary: Summary, remarks: int) -> str:
     if summary.events is None:
         return "Nothing was measured, so nothing can be said."
-    length = seconds(round(window.seconds, 1))
+    length = seconds(round(window.seconds, 1 if window.seconds >= 1 else 3))
     if not summary.events:
         return f"Nothing happened in {length}: no events to judge by."
     text = f"No problem found in {length} of {number(summary.events, 'event')}."
