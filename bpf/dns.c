@@ -160,24 +160,7 @@ ALWAYS_INLINE void send_dns_event(struct dns_value *query, u64 now, u8 rcode) {
 
 #if !SCOPE_PIDS
 ALWAYS_INLINE u32 packet_target(struct __sk_buff *skb) {
-    u32 target = 0;
-
-#if SCOPE_LEVEL_0 >= 0
-    target = target_of_id(bpf_skb_ancestor_cgroup_id(skb, SCOPE_LEVEL_0));
-#endif
-#if SCOPE_LEVEL_1 >= 0
-    if (!target)
-        target = target_of_id(bpf_skb_ancestor_cgroup_id(skb, SCOPE_LEVEL_1));
-#endif
-#if SCOPE_LEVEL_2 >= 0
-    if (!target)
-        target = target_of_id(bpf_skb_ancestor_cgroup_id(skb, SCOPE_LEVEL_2));
-#endif
-#if SCOPE_LEVEL_3 >= 0
-    if (!target)
-        target = target_of_id(bpf_skb_ancestor_cgroup_id(skb, SCOPE_LEVEL_3));
-#endif
-    return target;
+    return FIRST_TARGET(bpf_skb_ancestor_cgroup_id(skb, level));
 }
 #endif
 

@@ -28,6 +28,22 @@ ALWAYS_INLINE u32 target_of_id(u64 cgroup_id) {
     return target ? *target : 0;
 }
 
+// The first target whose cgroup id, an expression of `level`, stands at one of the targets' levels.
+#define AT_LEVEL(depth, id)                                                                        \
+    if ((depth) >= 0 && !_target) {                                                                \
+        const int level = (depth);                                                                 \
+        _target = target_of_id(id);                                                                \
+    }
+#define FIRST_TARGET(id)                                                                           \
+    ({                                                                                             \
+        u32 _target = 0;                                                                           \
+        AT_LEVEL(SCOPE_LEVEL_0, id)                                                                \
+        AT_LEVEL(SCOPE_LEVEL_1, id)                                                                \
+        AT_LEVEL(SCOPE_LEVEL_2, id)                                                                \
+        AT_LEVEL(SCOPE_LEVEL_3, id)                                                                \
+        _target;                                                                                   \
+    })
+
 // The pointer that stands at an address of an array of pointers, which has no type of its own.
 ALWAYS_INLINE void *pointer_at(void *address) {
 #if HAVE_CAST
@@ -68,26 +84,10 @@ ALWAYS_INLINE u64 cgroup_id(struct cgroup *cgroup) {
 // Return the target whose cgroup holds this one, 0 where none does.
 ALWAYS_INLINE u32 cgroup_target(struct cgroup *pointer) {
     struct cgroup *cgroup = TYPED(pointer, cgroup);
-    u32 target = 0;
 
     if (!pointer)
         return 0;
-#if SCOPE_LEVEL_0 >= 0
-    target = target_of_id(ancestor_id(cgroup, SCOPE_LEVEL_0));
-#endif
-#if SCOPE_LEVEL_1 >= 0
-    if (!target)
-        target = target_of_id(ancestor_id(cgroup, SCOPE_LEVEL_1));
-#endif
-#if SCOPE_LEVEL_2 >= 0
-    if (!target)
-        target = target_of_id(ancestor_id(cgroup, SCOPE_LEVEL_2));
-#endif
-#if SCOPE_LEVEL_3 >= 0
-    if (!target)
-        target = target_of_id(ancestor_id(cgroup, SCOPE_LEVEL_3));
-#endif
-    return target;
+    return FIRST_TARGET(ancestor_id(cgroup, level));
 }
 
 ALWAYS_INLINE struct cgroup *task_cgroup(struct task_struct *task) {
@@ -121,24 +121,7 @@ ALWAYS_INLINE u32 current_target(void) {
 #if HAVE_CAST
     return task_target(current_task());
 #else
-    u32 target = 0;
-
-#if SCOPE_LEVEL_0 >= 0
-    target = target_of_id(bpf_get_current_ancestor_cgroup_id(SCOPE_LEVEL_0));
-#endif
-#if SCOPE_LEVEL_1 >= 0
-    if (!target)
-        target = target_of_id(bpf_get_current_ancestor_cgroup_id(SCOPE_LEVEL_1));
-#endif
-#if SCOPE_LEVEL_2 >= 0
-    if (!target)
-        target = target_of_id(bpf_get_current_ancestor_cgroup_id(SCOPE_LEVEL_2));
-#endif
-#if SCOPE_LEVEL_3 >= 0
-    if (!target)
-        target = target_of_id(bpf_get_current_ancestor_cgroup_id(SCOPE_LEVEL_3));
-#endif
-    return target;
+    return FIRST_TARGET(bpf_get_current_ancestor_cgroup_id(level));
 #endif
 }
 #endif

@@ -110,6 +110,9 @@ int on_inet_sock_set_state(u64 *ctx) {
     bool connecting = after == STATE_SYN_SENT;
     // Passively opened, or opened by a connect that began before the trace.
     bool unknown = !socket && after == STATE_ESTABLISHED;
+
+    if (!socket && !connecting && !unknown)
+        return 0;
     u64 now = bpf_ktime_get_ns();
 
     if (connecting || (unknown && !SCOPE_PIDS))

@@ -18,7 +18,6 @@ import socket
 import struct
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +64,6 @@ class Loaded:
     programs: dict[str, int]
     links: list[int]
     probes: list[dict[str, Any]]
-    timings: dict[str, float]
 
     def close(self) -> None:
         """Detach everything and give the maps back."""
@@ -108,7 +106,6 @@ def load(plan: Plan, stops: Stops) -> Loaded:
         programs={name: next(names) for name in answer["programs"]},
         links=list(names),
         probes=answer["probes"],
-        timings=answer["timings"],
     )
 
 
@@ -153,17 +150,13 @@ class _Child:
         self._machine = platform.machine()
         self._maps: dict[str, int] = {}
         self._seeded: set[int] = set()
-        self._timings: dict[str, float] = {}
-        self._clock = time.monotonic()
 
     def run(self) -> tuple[dict[str, Any], list[int]]:
         refuse_lockdown()
         btf = self._read_btf()
         needs = needs_without(self._plan.hidden)
         reasons = lacking_families(btf, needs, self._plan.hidden)
-        self._lap("btf")
         module = self._compile(btf, needs, reasons)
-        self._lap("compile")
         self._fill_maps()
         attacher = Attacher(self._plan, btf, module.dump_func)
         self._seed_processes()
@@ -175,20 +168,13 @@ class _Child:
             if not self._seed_processes():
                 break
             attacher.run_again("iter_task")
-        self._lap("load and attach")
         attacher.check()
         answer = {
             "maps": list(self._maps),
             "programs": list(attacher.programs),
             "probes": attacher.probes,
-            "timings": self._timings,
         }
         return answer, [*self._maps.values(), *attacher.programs.values(), *attacher.links]
-
-    def _lap(self, name: str) -> None:
-        now = time.monotonic()
-        self._timings[name] = round(now - self._clock, 4)
-        self._clock = now
 
     def _read_btf(self) -> Btf:
         if not os.path.exists(VMLINUX):
@@ -214,7 +200,6 @@ class _Child:
                 f"BCC is not installed for {sys.executable}: {error}",
                 "Install it with: apt-get install python3-bpfcc",
             ) from error
-        self._lap("import bcc")
         # Debug information would cost a seventh of the time and only serve the verifier's log.
         flags = ["-g0"]
         flags += self._plan.flags(self._machine, secrets.randbits(63))

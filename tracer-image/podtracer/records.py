@@ -163,3 +163,9 @@ def path_text(value: bytes) -> str:
 def process_name(raw: bytes) -> str:
     """Decode a task's comm, which may hold any byte but zero."""
     return raw.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
+
+
+def exit_code(status: int) -> int:
+    """Exit code of a wait status, minus the number of a signal that ended the process."""
+    signal = status & 0x7F
+    return -signal if signal else status >> 8 & 0xFF

@@ -16,7 +16,6 @@ class Stops:
         os.set_blocking(write, False)
         signal.set_wakeup_fd(write)
         self.asked = False
-        self.gone = False
         for number in _STOPS:
             signal.signal(number, self._note)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)

@@ -18,6 +18,7 @@ from podtracer.records import (
     PROCESS_VALUE,
     U32,
     U64,
+    exit_code,
     label_text,
     path_text,
     process_name,
@@ -55,10 +56,7 @@ class Process(NamedTuple):
     @property
     def exit_code(self) -> int | None:
         """Exit code, minus the number of a signal that ended it, None while it runs."""
-        if not self.exit_ns:
-            return None
-        signal = self.exit_status & 0x7F
-        return -signal if signal else self.exit_status >> 8 & 0xFF
+        return exit_code(self.exit_status) if self.exit_ns else None
 
 
 class ProcessTable:

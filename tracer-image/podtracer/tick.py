@@ -209,8 +209,7 @@ class Tables:
         elif name == "dns_error":
             fields["error"] = error_name(_DNS, event.code)
         elif name == "exit":
-            signal = event.code & 0x7F
-            fields["exit_code"] = -signal if signal else event.code >> 8 & 0xFF
+            fields["exit_code"] = records.exit_code(event.code)
         if name in ("exec", "exit", "oom_kill"):
             process_name = self._processes.name(event.process)
             if process_name:

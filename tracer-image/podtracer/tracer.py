@@ -100,6 +100,7 @@ class _Run:
         self._command = command
         self._stops = stops
         self._parent = request.parent
+        self._target_gone = False
         self._plan = self._make_plan()
 
     def _make_plan(self) -> Plan:
@@ -219,7 +220,7 @@ class _Run:
             if self._parent is not None and os.getppid() != self._parent:
                 return "parent_died"
             return "signal"
-        if self._stops.gone:
+        if self._target_gone:
             return "target_gone"
         if self._command is not None and self._command.poll() is not None:
             return "command_exited"
@@ -241,7 +242,7 @@ class _Run:
     def _tick(self, now_ns: int) -> None:
         self._collect(now_ns)
         if self._command is None and self._target_is_gone():
-            self._stops.gone = True
+            self._target_gone = True
 
     def _collect(self, now_ns: int) -> None:
         self._tables.collect(self._stream, now_ns, self._throttling.gains())
