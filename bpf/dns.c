@@ -200,6 +200,13 @@ ALWAYS_INLINE bool find_sender(struct __sk_buff *skb, bool tcp, struct dns_value
 #endif
 }
 
+ALWAYS_INLINE bool window_is_open(void) {
+    u32 zero = 0;
+    u64 *start = window_start.lookup(&zero);
+
+    return start && *start;
+}
+
 ALWAYS_INLINE void note_query(struct __sk_buff *skb, struct dns_packet *packet,
                               struct dns_value *query) {
     struct dns_key key = {.cookie = bpf_get_socket_cookie(skb), .id = packet->id};
@@ -232,7 +239,8 @@ int on_packet_out(struct __sk_buff *skb) {
     struct dns_packet packet = {};
     struct dns_value query = {};
 
-    if (!parse_packet(skb, &packet, true))
+    // A question is noted only once its answer counts too.
+    if (!parse_packet(skb, &packet, true) || !window_is_open())
         return 1;
     if (packet.next + DNS_HEADER_BYTES > packet.length || !find_sender(skb, packet.tcp, &query))
         return 1;

@@ -215,11 +215,6 @@ class DnsPending:
         self._key_bytes = key_bytes
         self.pending = 0
 
-    def forget(self) -> None:
-        """Pass over what was asked before the window: it is no query of it, nor is its answer."""
-        for key, _ in list(entries(self._table, self._key_bytes, DNS_VALUE.size)):
-            self._table.delete(key)
-
     def timeouts(self, now_ns: int) -> list[TimedOut]:
         """Take out and return what has waited too long; an answer that is faster wins."""
         waiting = list(entries(self._table, self._key_bytes, DNS_VALUE.size))

@@ -72,7 +72,6 @@ class Tables:
         self._series.gains()
         self._running.adjust(defaultdict(Group), began_ns)
         self._files.forget()
-        self._dns.forget()
         return began_ns
 
     def collect(self, stream: Stream, now_ns: int, throttled: dict[int, tuple[int, int]]) -> None:
