@@ -7,6 +7,10 @@
      +- StartError               exit 1   the tracer could not be started on this machine
      +- TracerError              exit 1   the tracer said that it cannot trace, and why
      +- StreamError              exit 1   the stream broke off, or is of another schema version
+     +- ClusterError             exit 1   the cluster cannot be reached or does not do what is asked
+     |   +- ApiError             exit 1   the API server answered with an error
+     +- TargetError              exit 1   the pod cannot be traced, and why
+     +- LaunchError              exit 1   the tracer pod could not be started, and why
      +- RecordingError           exit 1   a recording cannot be written or read
      +- OutputError              exit 1   standard output cannot be written
 
@@ -17,7 +21,8 @@ for a terminal: a message may quote what a traced process wrote.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 EXIT_OK = 0
 EXIT_ERROR = 1
@@ -71,6 +76,43 @@ class TracerError(PodtraceError):
 
 class StreamError(PodtraceError):
     """The stream ended without its last line, fell silent, or is of another schema version."""
+
+
+class ClusterError(PodtraceError):
+    """The cluster cannot be reached, or does not do what it is asked."""
+
+
+class ApiError(ClusterError):
+    """The API server answered with an error.
+
+    Args:
+        status: the HTTP status.
+        reason: the reason of the Status object, such as `NotFound`; empty where there is none.
+        body: the Status object, or what could be made of the answer.
+        message: what went wrong, as for every error.
+        hint: the next step.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        message: str,
+        body: Mapping[str, Any] | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint)
+        self.status = status
+        self.reason = reason
+        self.body = body or {}
+
+
+class TargetError(PodtraceError):
+    """The pod cannot be traced: it is not there, does not run, or its node cannot be traced."""
+
+
+class LaunchError(PodtraceError):
+    """The tracer pod was refused, or did not start."""
 
 
 class RecordingError(PodtraceError):
