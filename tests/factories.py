@@ -53,7 +53,7 @@ def hello(
     reasons = {"full": None, "degraded": "some probe is missing", "blank": "no probe attached"}
     line: Line = {
         "kind": "hello",
-        "schema": "1.0",
+        "schema": "1.1",
         "tracer": "0.1.0",
         "kernel": "6.18.44",
         "arch": "x86_64",

@@ -73,3 +73,8 @@ def test_every_event_is_documented() -> None:
 def test_every_block_reason_is_documented() -> None:
     row = next(line for line in section("series").splitlines() if line.startswith("| `reason`"))
     assert names(row) - {"reason", "blocked"} == set(schema.BLOCK_REASONS)
+
+
+def test_every_reason_to_end_is_documented() -> None:
+    row = next(line for line in section("end").splitlines() if line.startswith("| `reason`"))
+    assert names(row) - {"reason"} == set(schema.END_REASONS)

@@ -122,7 +122,8 @@ class Stream:
             raise StreamClosed from error
 
 
-_LONGEST = {"seq": 1 << 62, "tick": 1 << 31, "time_ns": 1 << 62}
+# `stream` is added by the plugin where it merges several.
+_LONGEST = {"seq": 1 << 62, "tick": 1 << 31, "time_ns": 1 << 62, "stream": 1 << 31}
 _IDENTITY = frozenset(
     {"kind", "metric", "process", "target", "peer", "name", "path", "reason", "time_ns"}
 )

@@ -83,6 +83,7 @@ _TARGET: dict[str, Check] = {
     "pid": _count,
     "namespace": _text,
     "pod": _text,
+    "containers": _names,
 }
 _PROBE: dict[str, Check] = {
     "name": _text,
@@ -127,6 +128,9 @@ _FIELDS: dict[str, tuple[tuple[str, ...], dict[str, Check]]] = {
             "thresholds": _mapping(_THRESHOLDS),
             "map_bytes": _count,
             "deadline_ns": _count,
+            "node": _text,
+            "listener_check": _flag,
+            "listener_reason": _text,
         },
     ),
     schema.SERIES: (
@@ -230,6 +234,8 @@ def fault_of(line: dict[str, Any]) -> str | None:
         return "no_seq"
     if not _count(line.get("time_ns")):
         return "no_time"
+    if not _count(line.get("stream", 0)):
+        return "bad_field"
     if kind not in schema.KINDS:
         return None
     if kind in (schema.SERIES, schema.PROCESS, schema.EVENT, schema.HEALTH):

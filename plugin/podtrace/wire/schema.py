@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SCHEMA = (1, 0)
+SCHEMA = (1, 1)
 """Major and minor version. Readers refuse another major version and skip what they do not know."""
 
 MAX_LINE_BYTES = 8192
@@ -109,3 +109,16 @@ EVENTS = (
     "target_gone",
 )
 """Names in an event line's `event` field."""
+
+END_REASONS = (
+    "deadline",
+    "limit",
+    "signal",
+    "parent_died",
+    "stdout_closed",
+    "unheard",
+    "target_gone",
+    "command_exited",
+)
+"""Values of an end line's `reason`. `limit` is the tracer's longest life, `unheard` that nobody
+reads its log."""

@@ -159,6 +159,8 @@ def test_damage_is_counted_by_reason(data: bytes, reason: str) -> None:
         {"errors": {"EPERM": "1"}},
         {"path": 5},
         {"process": "nginx"},
+        {"stream": -1},
+        {"stream": "1"},
     ],
 )
 def test_field_of_a_wrong_type_drops_the_line(fields: dict[str, Any]) -> None:
@@ -177,6 +179,9 @@ def test_field_of_a_wrong_type_drops_the_line(fields: dict[str, Any]) -> None:
         {"sections": {"dns": {"reason": None}}},
         {"thresholds": {"slow_file_ns": "10ms"}},
         {"unmeasured": [1]},
+        {"node": 7},
+        {"listener_check": "no"},
+        {"targets": [{"id": 1, "containers": "web"}]},
     ],
 )
 def test_hello_with_a_wrong_inner_type_is_dropped(fields: dict[str, Any]) -> None:

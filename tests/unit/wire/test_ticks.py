@@ -116,7 +116,7 @@ def test_other_major_version_is_one_clear_error(version: str) -> None:
     with pytest.raises(SchemaMismatchError) as caught:
         run(stream(hello(schema=version)))
     assert f"schema {version}" in str(caught.value)
-    assert "schema 1.0" in str(caught.value)
+    assert "schema 1.1" in str(caught.value)
     assert "same release" in str(caught.value)
 
 
