@@ -1,0 +1,102 @@
+"""A whole cluster: up, down, and what a test does to it in between."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from e2e.machine import binaries, control_groups, images
+from e2e.machine.certificates import Authority
+from e2e.machine.control_plane import ControlPlane
+from e2e.machine.namespaces import Namespaces
+from e2e.machine.node import Node
+from e2e.machine.plan import Plan, claim
+from e2e.machine.processes import Processes
+
+_CONTAINER_LINKS = Path("/var/log/containers")
+
+
+class Cluster:
+    """A cluster on this machine; every object of the same plan is the same cluster."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.processes = Processes(plan.directory)
+        self.namespaces = Namespaces(plan, self.processes)
+        self.control = ControlPlane(
+            plan,
+            self.processes,
+            self.namespaces,
+            Authority(plan.directory / "keys"),
+            binaries.kubernetes(),
+        )
+        self.nodes = [Node(node, self.control) for node in plan.nodes]
+
+    @classmethod
+    def up(cls, archives: Sequence[Path] = ()) -> Cluster:
+        """Start a new cluster with these images on each node, and wait until it is ready."""
+        pause = images.pause_archive()
+        binaries.kubernetes()
+        cluster = cls(claim())
+        try:
+            cluster._start([pause, *archives])
+        except BaseException:
+            cluster.down(keep_logs=True)
+            raise
+        return cluster
+
+    def _start(self, archives: Sequence[Path]) -> None:
+        self.namespaces.create()
+        self.control.prepare()
+        for node in self.nodes:
+            node.prepare()
+        self.control.start_etcd()
+        with ThreadPoolExecutor() as pool:
+            loading = [pool.submit(self._load, node, archives) for node in self.nodes]
+            self.control.start_api()
+            self.control.start_controllers()
+            for load in loading:
+                load.result()
+        for node in self.nodes:
+            node.start_kubelet()
+            node.start_proxy()
+        for node in self.nodes:
+            self.processes.wait(
+                node.ready, f"{node.name} to be ready", needs=[f"{node.name}-kubelet"]
+            )
+
+    @staticmethod
+    def _load(node: Node, archives: Sequence[Path]) -> None:
+        node.start_containerd()
+        for archive in archives:
+            node.import_image(archive)
+
+    def import_image(self, archive: Path) -> None:
+        """Load an archive's images on every node."""
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda node: node.import_image(archive), self.nodes))
+
+    def down(self, *, keep_logs: bool = False) -> None:
+        """End every process of the cluster and remove what it left on the machine."""
+        group = self.plan.cgroup
+        self.processes.end_all(lambda: control_groups.processes(group))
+        control_groups.remove(group)
+        # The link goes with its other end, when the kernel comes to it.
+        subprocess.run(["ip", "link", "delete", self.plan.link], capture_output=True)
+        _remove_container_links(self.plan.directory)
+        if keep_logs:
+            return
+        shutil.rmtree(self.plan.directory)
+
+
+def _remove_container_links(directory: Path) -> None:
+    if not _CONTAINER_LINKS.is_dir():
+        return
+    for link in _CONTAINER_LINKS.iterdir():
+        if link.is_symlink() and link.readlink().is_relative_to(directory):
+            link.unlink(missing_ok=True)
+    if not any(_CONTAINER_LINKS.iterdir()):
+        _CONTAINER_LINKS.rmdir()
