@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from podtrace import options
-from podtrace.commandline import Command, Option, Root, as_usage_error
+from podtrace.commandline import Command, Root, as_usage_error
 from podtrace.errors import (
     EXIT_BROKEN_PIPE,
     EXIT_ERROR,
@@ -28,29 +28,43 @@ from podtrace.output import Output, OutputClosed
 
 PROGRAM = "kubectl-podtrace"
 
+KUBECTL = "kubectl podtrace"
+
 _USAGE = f"""\
-Usage: {PROGRAM} --local TARGET [--diagnose DURATION] [OPTIONS]
-       {PROGRAM} replay FILE [--live] [OPTIONS]
-       {PROGRAM} version | completion SHELL | cleanup --local
+Usage: {KUBECTL} [POD | TYPE/NAME]... [-n NAME] [--diagnose DURATION]
+       {KUBECTL} doctor [POD] | cleanup | replay FILE | version
+       {PROGRAM} --local TARGET [--diagnose DURATION]
 
-See what a cgroup, container or process waits for: DNS, TCP connects and
-round-trip times, files, locks, or a CPU. Shows a live view and, after Ctrl-C,
-the report of what it saw; with --diagnose the report alone.
+See why a pod is slow or failing: DNS, TCP connects and round-trip times, files,
+locks, or a CPU. Shows a live view and, after Ctrl-C, the report of what it saw;
+with --diagnose the report alone.
 
-Targets (exactly one):
+Pods (without any, the namespace's only running pod):
+  POD                   That pod.
+  TYPE/NAME             All running pods of a deployment, statefulset,
+                        daemonset, replicaset, job or service.
+  -l, --selector LABELS All running pods with these labels.
+  -c, --container NAME  That container of them alone.
+
+Targets of this machine, with --local and as root (exactly one):
   --cgroup PATH         That cgroup and those below it.
   --pid N               That process and its descendants.
-  --container ID        That container of this machine.
+  --container ID        That container.
   -- COMMAND [ARG]...   A command, begun when every probe is attached, and ended
                         (SIGINT first) when the trace ends.
 """
 
 _CLOSING = f"""\
+kubectl's other options for reaching a cluster (--cluster, --user, --server,
+--token, --as, --as-group, --request-timeout and so on) work here too.
+
 Commands:
+  doctor [POD]          Say what a trace here would need, have and lack.
+  cleanup               Remove what runs left in the namespace, or with --local
+                        on this machine.
   replay FILE           Make the report of a recording.
   version               Print the version.
   completion SHELL      Print the completion script for bash, zsh or fish.
-  cleanup --local       End and remove what killed runs left on this machine.
 
 Durations are written like 500ms, 20s, 1m30s or 24h. Thresholds may stand in
 the configuration file too; an option wins.
@@ -59,10 +73,10 @@ Exit codes: 0 done, 1 error, 2 wrong usage, 4 a finding at or above --fail-on,
 130 interrupted before there was a result, 141 nobody reads the output.
 
 Examples:
+  {KUBECTL} -n shop web-0
+  {KUBECTL} -n shop web-0 --diagnose 20s -o json --fail-on warning
+  {KUBECTL} -n shop deployment/web --diagnose 1m --record slow.jsonl.gz
   {PROGRAM} --local --diagnose 20s -- curl -sS https://example.com/
-  {PROGRAM} --local --pid 4321 --diagnose 1m -o json --fail-on warning
-  {PROGRAM} --local --cgroup /sys/fs/cgroup/system.slice/nginx.service
-  {PROGRAM} --local --pid 4321 --diagnose 20s --record slow.jsonl.gz
 """
 
 
@@ -125,6 +139,10 @@ def root_command(command: Sequence[str] | None = None) -> Root:
 
     def trace(**values: Any) -> int:
         chosen = options.trace_options(values, command)
+        if isinstance(chosen, options.PodTraceOptions):
+            from podtrace.pod_trace import run_pod_trace
+
+            return run_pod_trace(chosen, print_error)
         from podtrace.trace import run_trace
 
         return run_trace(chosen, print_error)
@@ -147,11 +165,21 @@ def root_command(command: Sequence[str] | None = None) -> Root:
         assert completer is not None
         return _print(completer(root_command(), {}, PROGRAM, _completion_variable()).source())
 
-    def cleanup(local: bool) -> int:
-        options.check_cleanup(local)
+    def cleanup(**values: Any) -> int:
+        where = options.cleanup_options(values)
+        if where is not None:
+            from podtrace.pod_trace import run_pod_cleanup
+
+            return run_pod_cleanup(where)
         from podtrace.trace import run_cleanup_command
 
         return run_cleanup_command()
+
+    def doctor(**values: Any) -> int:
+        asked = options.doctor_options(values, command)
+        from podtrace.doctor import run_doctor
+
+        return run_doctor(asked)
 
     commands = [
         Command(
@@ -183,14 +211,21 @@ def root_command(command: Sequence[str] | None = None) -> Root:
         Command(
             "cleanup",
             callback=cleanup,
-            params=[
-                Option(["--local"], is_flag=True, help="Clean up on this machine."),
-                Option(["-v", "--verbose"], is_flag=True, help="Say more about errors.",
-                       expose_value=False),
-            ],
-            short_help="End and remove what killed runs left.",
-            usage=f"Usage: {PROGRAM} cleanup --local\n\n"
-            "End commands and remove cgroups of runs that were killed with their tracer.\n",
+            params=options.cleanup_params(),
+            short_help="Remove what runs left.",
+            usage=f"Usage: {KUBECTL} cleanup [-n NAME | -A]\n       {PROGRAM} cleanup --local\n\n"
+            "Remove the tracer pods and Jobs that runs left in a namespace, and only those;\n"
+            "with --local, end commands and remove cgroups of runs that were killed with\n"
+            "their tracer.\n",
+        ),
+        Command(
+            "doctor",
+            callback=doctor,
+            params=options.doctor_params(),
+            short_help="Say what a trace would need, have and lack.",
+            usage=f"Usage: {KUBECTL} doctor [POD | TYPE/NAME]... [-n NAME]\n\n"
+            "Ask everything beforehand that could keep a trace from working: rights,\n"
+            "admission, the image, the node and its kernel; and say how to mend it.\n",
         ),
     ]  # fmt: skip
     root = Root(PROGRAM, add_help_option=False)

@@ -86,6 +86,7 @@ class Root(click.Group):
         """Put the command's name first, as click wants it."""
         # What follows the first "--" is COMMAND; only a completion request still has it here.
         words = args[: args.index("--")] if "--" in args else args
+        words = list(self._separated(words))
         position = self._command_position(words)
         if position is None:
             return super().parse_args(ctx, ["--", "", *words])
@@ -96,15 +97,27 @@ class Root(click.Group):
         first = next(self._plain_words(words), None)
         return first if first is not None and words[first] in self.commands else None
 
-    def _plain_words(self, words: Sequence[str]) -> Iterator[int]:
-        """Yield the positions of words that are neither options nor values of options."""
-        with_value = {
+    def _separated(self, words: Sequence[str]) -> Iterator[str]:
+        """Take `-n=shop` as kubectl does: to click the sign would be part of the value."""
+        with_value = self._with_value()
+        for word in words:
+            if word[2:3] == "=" and word[:2] in with_value:
+                yield from (word[:2], word[3:])
+            else:
+                yield word
+
+    def _with_value(self) -> set[str]:
+        return {
             name
             for command in self.commands.values()
             for param in command.params
             if isinstance(param, click.Option) and not param.is_flag
             for name in param.opts
         }
+
+    def _plain_words(self, words: Sequence[str]) -> Iterator[int]:
+        """Yield the positions of words that are neither options nor values of options."""
+        with_value = self._with_value()
         is_value = False
         for position, word in enumerate(words):
             if is_value:

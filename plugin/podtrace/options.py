@@ -12,10 +12,12 @@ from typing import Any
 
 import click
 
-from podtrace import config, pods
+from podtrace import config, podoptions
+from podtrace.cluster.access import Access
 from podtrace.commandline import Duration, FirstWord, Option
-from podtrace.errors import PodtraceError, UsageError
+from podtrace.errors import UsageError
 from podtrace.local.scope import Scope
+from podtrace.podoptions import PodSelection, TracerPodOptions
 
 FORMATS = ("text", "json", "yaml")
 SEVERITIES = ("info", "warning", "critical")
@@ -48,6 +50,39 @@ class TraceOptions:
 
 
 @dataclass(frozen=True)
+class PodTraceOptions:
+    """A trace of pods in a cluster. Durations as in `TraceOptions`."""
+
+    access: Access
+    selection: PodSelection
+    tracer: TracerPodOptions
+    diagnose_ns: int | None
+    limit_ns: int | None
+    record: str | None
+    report: ReportOptions
+
+
+@dataclass(frozen=True)
+class PodCleanupOptions:
+    """Where to look for what runs left, and whether to remove tracers that still run."""
+
+    access: Access
+    all_namespaces: bool
+    force: bool
+
+
+@dataclass(frozen=True)
+class DoctorOptions:
+    """What a trace would be asked to do, for questions beforehand."""
+
+    access: Access
+    selection: PodSelection
+    tracer: TracerPodOptions
+    format: str
+    no_color: bool
+
+
+@dataclass(frozen=True)
 class ReplayOptions:
     """A recording to make the report of, or to show as it went."""
 
@@ -58,16 +93,13 @@ class ReplayOptions:
 
 def trace_params() -> list[click.Parameter]:
     """Return the options of the default command."""
-    hidden = [
-        Option([*names], hidden=True, expose_value=names[0] in ("-n", "-l"))
-        for names in pods.KUBECTL_OPTIONS
-    ]
     return [
-        FirstWord(["pod"], required=False),
-        Option(["--local"], is_flag=True, help="Trace this machine.", section="Trace"),
+        FirstWord(["pods"], nargs=-1),
+        Option(["-l", "--selector"], hidden=True),
+        Option(["-c", "--container"], hidden=True),
+        Option(["--local"], is_flag=True, hidden=True),
         Option(["--cgroup"], hidden=True),
         Option(["--pid"], hidden=True),
-        Option(["-c", "--container"], hidden=True),
         Option(
             ["--diagnose"],
             type=Duration(),
@@ -88,8 +120,9 @@ def trace_params() -> list[click.Parameter]:
             help="Keep the stream in FILE, for replay; compressed if it ends in .gz.",
             section="Trace",
         ),
+        *podoptions.kubectl_params(),
+        *podoptions.tracer_pod_params(),
         *report_params(with_tracer=True),
-        *hidden,
     ]
 
 
@@ -141,7 +174,9 @@ def report_options(values: Mapping[str, Any]) -> ReportOptions:
     )
 
 
-def trace_options(values: Mapping[str, Any], command: Sequence[str] | None) -> TraceOptions:
+def trace_options(
+    values: Mapping[str, Any], command: Sequence[str] | None
+) -> TraceOptions | PodTraceOptions:
     """Return what is to be traced and how.
 
     Args:
@@ -150,23 +185,29 @@ def trace_options(values: Mapping[str, Any], command: Sequence[str] | None) -> T
 
     Raises:
         UsageError: no target or several, or options that contradict each other.
-        PodtraceError: the line is about a pod.
     """
-    if not values["local"]:
-        raise _no_local(values, command)
-    scope = _scope(values, command)
+    scope = _scope(values, command) if values["local"] else None
+    selection = None if scope is not None else podoptions.pod_selection(values, command)
     diagnose_ns, limit_ns = values["diagnose"], values["limit"]
     if diagnose_ns is not None and limit_ns is not None:
         raise UsageError(
             "--diagnose and --for both say how long to trace",
             "use --diagnose for the report alone, or --for to end the live view",
         )
-    if diagnose_ns is None and values["output"] == "yaml":
+    dry_run = values["dry_run"] is not None
+    if diagnose_ns is None and values["output"] == "yaml" and not dry_run:
         raise UsageError(
             "-o yaml is a report, and the live view has none while it runs",
             "add --diagnose 20s, or use -o json for the raw stream",
         )
-    return TraceOptions(scope, diagnose_ns, limit_ns, values["record"], report_options(values))
+    record, report = values["record"], report_options(values)
+    if scope is not None:
+        return TraceOptions(scope, diagnose_ns, limit_ns, record, report)
+    assert selection is not None
+    tracer = podoptions.tracer_pod_options(values)
+    return PodTraceOptions(
+        podoptions.access(values), selection, tracer, diagnose_ns, limit_ns, record, report
+    )
 
 
 def replay_options(values: Mapping[str, Any], command: Sequence[str] | None) -> ReplayOptions:
@@ -189,46 +230,77 @@ def replay_options(values: Mapping[str, Any], command: Sequence[str] | None) -> 
     return ReplayOptions(words[0], values["live"], report_options(values))
 
 
-def check_cleanup(local: bool) -> None:
-    """Refuse to clean up anywhere but on this machine.
+def cleanup_params() -> list[click.Parameter]:
+    """Return the options of `cleanup`."""
+    return [
+        Option(["--local"], is_flag=True, help="Clean up on this machine instead."),
+        Option(["-A", "--all-namespaces"], is_flag=True, help="Look in every namespace."),
+        Option(["--force"], is_flag=True, help="Remove tracers that still run, too."),
+        Option(["-v", "--verbose"], is_flag=True, help="Say more about errors."),
+        *podoptions.kubectl_params(),
+    ]
+
+
+def cleanup_options(values: Mapping[str, Any]) -> PodCleanupOptions | None:
+    """Return where to clean up: in a cluster, or on this machine (None).
 
     Raises:
-        PodtraceError: --local is missing.
+        UsageError: options that contradict each other.
     """
-    if not local:
-        raise pods.refuse("cleanup without --local")
+    if values["local"]:
+        if values["all_namespaces"] or values["namespace"]:
+            raise UsageError("--local is for this machine, which has no namespaces", "leave it out")
+        return None
+    if values["all_namespaces"] and values["namespace"]:
+        raise UsageError("--all-namespaces and --namespace contradict each other", "use one")
+    return PodCleanupOptions(podoptions.access(values), values["all_namespaces"], values["force"])
 
 
-def _no_local(values: Mapping[str, Any], command: Sequence[str] | None) -> PodtraceError:
-    named = [f"--{name}" for name in ("cgroup", "pid") if values[name] is not None]
-    if command is not None:
-        named.append("-- COMMAND")
-    if named:
-        return UsageError(f"{named[0]} is for tracing this machine and needs --local", _EXAMPLE)
-    if values["pod"]:
-        return pods.refuse(f"pod {values['pod']}")
-    if values["selector"]:
-        return pods.refuse(f"pods with {values['selector']}")
-    if values["namespace"]:
-        return pods.refuse(f"pods of namespace {values['namespace']}")
-    return pods.refuse("no --local was given")
+def doctor_params() -> list[click.Parameter]:
+    """Return the options of `doctor`."""
+    return [
+        FirstWord(["pods"], nargs=-1),
+        Option(["-l", "--selector"], metavar="LABELS", help="Pods with these labels."),
+        Option(["-c", "--container"], metavar="NAME", help="That container of them alone."),
+        Option(
+            ["-o", "--output"],
+            type=click.Choice(("text", "json")),
+            default="text",
+            metavar="FORMAT",
+            help="text or json.",
+        ),
+        Option(["--no-color"], is_flag=True, help="No colour."),
+        Option(["-v", "--verbose"], is_flag=True, help="Say more about errors."),
+        *podoptions.kubectl_params(),
+        *podoptions.tracer_pod_params(),
+    ]
+
+
+def doctor_options(values: Mapping[str, Any], command: Sequence[str] | None) -> DoctorOptions:
+    """Return what `doctor` is asked.
+
+    Raises:
+        UsageError: options that contradict each other.
+    """
+    return DoctorOptions(
+        podoptions.access(values),
+        podoptions.pod_selection(values, command),
+        podoptions.tracer_pod_options(values),
+        values["output"],
+        values["no_color"],
+    )
 
 
 def _scope(values: Mapping[str, Any], command: Sequence[str] | None) -> Scope:
     named = [f"--{name}" for name in ("cgroup", "pid", "container") if values[name] is not None]
     if command is not None:
         named.append("-- COMMAND")
-    if values["pod"]:
+    for_pods = podoptions.named_for_pods(values)
+    if for_pods is not None:
         raise UsageError(
-            f"{values['pod']} does not say what to trace on this machine",
+            f"{for_pods} is for pods in a cluster, and --local is for this machine",
             f"with --local, name one of {_TARGETS}",
         )
-    for name in ("namespace", "selector"):
-        if values[name]:
-            raise UsageError(
-                f"--{name} is for pods in a cluster, and --local is not",
-                f"with --local, name one of {_TARGETS}",
-            )
     if not named:
         raise UsageError(f"--local does not say what to trace: name one of {_TARGETS}", _EXAMPLE)
     if len(named) > 1:

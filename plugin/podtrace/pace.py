@@ -27,6 +27,7 @@ class PacedSource:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._source = source
+        self.patience_seconds = source.patience_seconds
         self._clock = clock
         self._sleep = sleep
         self._stopped = False

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from podtrace.errors import PodtraceError, RecordingError, StreamError
-from podtrace.source import CHUNK_BYTES
+from podtrace.source import CHUNK_BYTES, PATIENCE_SECONDS
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_BITS = 31
@@ -160,6 +160,8 @@ class RecordingReader:
     Raises:
         RecordingError: there is no such file, it cannot be read, is empty or is no recording.
     """
+
+    patience_seconds = PATIENCE_SECONDS
 
     def __init__(self, path: str) -> None:
         self._path = path

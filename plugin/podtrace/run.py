@@ -7,6 +7,7 @@ output.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,8 +23,6 @@ from podtrace.wire.ticks import SchemaMismatchError
 
 SILENCE_SECONDS = 20.0
 """A tracer says something every second; one that is silent for so long hangs."""
-START_SECONDS = 60.0
-"""The first line comes when all probes are attached; a slow machine takes long to compile them."""
 END_SECONDS = 5.0
 """A tracer that has sent its last line detaches and exits."""
 OVERTIME_NS = 15_000_000_000
@@ -33,6 +32,9 @@ _LONGEST_WAIT_SECONDS = 1.0
 
 class View(Protocol):
     """What a run shows while it lasts."""
+
+    def say(self, text: str) -> None:
+        """Show a line about the run itself, such as how long the tracer may live."""
 
     def begin(self, session: Session) -> None:
         """Every probe is attached: the first line came."""
@@ -160,7 +162,9 @@ class Run:
         session = self._session
         if session.end is not None or session.error is not None:
             return silent >= END_SECONDS
-        limit = START_SECONDS if session.hello is None else SILENCE_SECONDS
+        patience = self._source.patience_seconds
+        known = session.hello is not None
+        limit = SILENCE_SECONDS if known and patience < math.inf else patience
         if silent >= limit:
             self._errors.append(
                 StreamError(

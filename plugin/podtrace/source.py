@@ -8,6 +8,8 @@ from typing import Protocol
 from podtrace.errors import PodtraceError
 
 CHUNK_BYTES = 65536
+PATIENCE_SECONDS = 60.0
+"""Enough for a slow machine to compile the probes."""
 IDLE_SECONDS = 0.25
 """A source with nothing to deliver yields an empty chunk about this often."""
 

@@ -8,6 +8,8 @@ from typing import TextIO
 
 from podtrace.model.notable import Notable
 from podtrace.model.session import Session
+from podtrace.report.escape import printable
+from podtrace.report.messages import write_message
 from podtrace.report.style import style_for
 
 _NAME_CELLS = 20
@@ -15,7 +17,11 @@ _ERASE_LINE = "\r\x1b[K"
 
 
 class QuietView:
-    """Shows nothing."""
+    """Shows nothing of the trace."""
+
+    def say(self, text: str) -> None:
+        """Pass on what the source has to say."""
+        write_message(text)
 
     def begin(self, session: Session) -> None:
         """Nothing is shown at the beginning."""
@@ -52,7 +58,13 @@ class ProgressView:
         self._clock = clock
         self._began: float | None = None
         self._name = ""
+        self._last = ""
         self._draw(f"attaching probes{self._style.ellipsis}")
+
+    def say(self, text: str) -> None:
+        """Put a line above the progress."""
+        self._draw(f"{printable(text)}\n")
+        self._draw(self._last)
 
     def begin(self, session: Session) -> None:
         """Start to count."""
@@ -86,8 +98,11 @@ class ProgressView:
     def _draw(self, text: str) -> None:
         if self._is_gone:
             return
+        line, newline, _ = text.partition("\n")
+        if not newline:
+            self._last = text
         try:
-            self._terminal.write(_ERASE_LINE + self._style.clip(text))
+            self._terminal.write(_ERASE_LINE + (text if newline else self._style.clip(line)))
             self._terminal.flush()
         except OSError:
             self._is_gone = True  # the report may still have a reader

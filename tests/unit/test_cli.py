@@ -123,7 +123,7 @@ BAD = [
     ("--local --pid 1 --cgroup /x", EXIT_USAGE, "--cgroup and --pid name more than", "example"),
     ("--local --pid 1 -- ls", EXIT_USAGE, "--pid and -- COMMAND name more than one", "example"),
     ("--local --", EXIT_USAGE, "there is no COMMAND after --", "-- COMMAND"),
-    ("--local web-0", EXIT_USAGE, "web-0 does not say what to trace", "--container ID"),
+    ("--local web-0", EXIT_USAGE, "web-0 is for pods in a cluster", "--container ID"),
     ("--local -n shop --pid 1", EXIT_USAGE, "--namespace is for pods", "--pid N"),
     ("--pid 1", EXIT_USAGE, "--pid is for tracing this machine and needs --local", "--local"),
     ("-- ls", EXIT_USAGE, "-- COMMAND is for tracing this machine", "--local"),
@@ -148,7 +148,7 @@ BAD = [
     ("--local --pid 1 --diagnoze 5s", EXIT_USAGE, "no such option", "--diagnose"),
     ("--local --pid 1 --lost-ratio 7", EXIT_USAGE, "--lost-ratio 7: the ratio must", "5%"),
     ("--local --pid 1 --config /none", EXIT_USAGE, "/none: No such file", "--config"),
-    ("--local --pid 1 a b", EXIT_USAGE, "unexpected extra argument (b)", "--help"),
+    ("--local --pid 1 a b", EXIT_USAGE, "a is for pods in a cluster", "--pid N"),
     # replay
     ("replay", EXIT_USAGE, "replay needs one FILE", "replay slow.jsonl"),
     ("replay -- a b", EXIT_USAGE, "replay needs one FILE, and got 2", "replay slow.jsonl"),
@@ -156,13 +156,24 @@ BAD = [
     ("replay f --rtt-spike 1s", EXIT_USAGE, "no such option", "--help"),
     ("completion tcsh", EXIT_USAGE, "'tcsh' is not one of", "--help"),
     # pods
-    ("web-0", EXIT_ERROR, "pod web-0: tracing pods in a cluster is not in this", "--local"),
-    ("-n shop web-0 --diagnose 20s", EXIT_ERROR, "pod web-0: tracing pods", "--local"),
-    ("web-0 -n shop -c app --context prod", EXIT_ERROR, "pod web-0: tracing pods", "--local"),
-    ("-n shop", EXIT_ERROR, "pods of namespace shop: tracing pods in a", "--local"),
-    ("-l app=web", EXIT_ERROR, "pods with app=web: tracing pods in a cluster", "--local"),
-    ("", EXIT_ERROR, "no --local was given: tracing pods in a cluster", "--local"),
-    ("cleanup", EXIT_ERROR, "cleanup without --local: tracing pods", "--local"),
+    ("web-0 -l app=web", EXIT_USAGE, "web-0 and --selector both say which", "one of them"),
+    ("web-0 --pid 1", EXIT_USAGE, "--pid is for tracing this machine and needs --local", "--local"),
+    ("web-0 -- ls", EXIT_USAGE, "-- COMMAND is for tracing this machine", "--local"),
+    ("-n= web-0", EXIT_USAGE, "--namespace is empty", "-n shop web-0"),
+    ("-c= web-0", EXIT_USAGE, "--container is empty", "-n shop web-0"),
+    ("deployment/", EXIT_USAGE, "deployment/ is neither POD nor TYPE/NAME", "-n shop web-0"),
+    ("/web", EXIT_USAGE, "/web is neither POD nor TYPE/NAME", "-n shop web-0"),
+    ("web-0 -o yaml", EXIT_USAGE, "-o yaml is a report", "--diagnose 20s"),
+    ("web-0 --profile all", EXIT_USAGE, "'all' is not one of", "--help"),
+    ("web-0 --dry-run", EXIT_USAGE, "option '--dry-run' requires an argument", "--help"),
+    ("web-0 --dry-run=yes", EXIT_USAGE, "'yes' is not one of", "--help"),
+    ("web-0 --request-timeout 1x", EXIT_USAGE, "--request-timeout 1x: this is no", "20s"),
+    ("--local --pid 1 --keep", EXIT_USAGE, "--keep is for pods in a cluster", "--pid N"),
+    ("--local --pid 1 --profile capabilities", EXIT_USAGE, "--profile is for pods", "--pid N"),
+    ("--local --pid 1 --as me", EXIT_USAGE, "--as is for pods in a cluster", "--pid N"),
+    ("cleanup --local -n shop", EXIT_USAGE, "--local is for this machine", "leave it out"),
+    ("cleanup -A -n shop", EXIT_USAGE, "--all-namespaces and --namespace", "use one"),
+    ("doctor web-0 -l app=web", EXIT_USAGE, "web-0 and --selector both say", "one of them"),
 ]
 
 
@@ -243,14 +254,16 @@ def test_error_survives_a_closed_standard_error(monkeypatch: pytest.MonkeyPatch)
 def test_every_command_has_its_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([*command.split(), "--help"]) == EXIT_OK
     out, err = capsys.readouterr()
-    assert out.startswith("Usage: kubectl-podtrace " + command)
+    assert out.replace("kubectl podtrace", "kubectl-podtrace").startswith(
+        "Usage: kubectl-podtrace " + command
+    )
     assert err == ""
     assert max(map(len, out.splitlines())) <= 80
 
 
 def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["version"]) == EXIT_OK
-    assert capsys.readouterr().out.startswith("podtrace 0.1.0 (stream schema 1.0, Python ")
+    assert capsys.readouterr().out.startswith("podtrace 0.1.0 (stream schema 1.1, Python ")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -12,6 +12,8 @@ WHOLE = stream(hello(), tick(series("read", count=3)), tick(), tick(), end())
 
 
 class ListSource:
+    patience_seconds = 60.0
+
     def __init__(self, data: bytes, size: int = 50) -> None:
         self.data = data
         self.size = size

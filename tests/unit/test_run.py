@@ -29,6 +29,8 @@ WHOLE = stream(hello(), tick(series("read", count=3)), tick(event("reset")), tic
 class ListSource:
     """A line source over chunks; `stop` may make it deliver other ones."""
 
+    patience_seconds = 60.0
+
     def __init__(
         self,
         chunks: Iterable[bytes],
@@ -63,6 +65,9 @@ class Watcher:
 
     def __init__(self) -> None:
         self.seen: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.seen.append(text)
 
     def begin(self, session: Session) -> None:
         assert session.hello is not None

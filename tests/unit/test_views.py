@@ -97,3 +97,12 @@ def test_terminal_without_unicode_gets_ascii() -> None:
     terminal.encoding = "ascii"  # type: ignore[misc]
     ProgressView(terminal, SECOND, Clock()).begin(session())
     assert terminal.getvalue().isascii()
+
+
+def test_message_stands_above_the_progress_and_cannot_act_on_the_terminal() -> None:
+    terminal = Terminal()
+    view = ProgressView(terminal, SECOND, Clock())
+    view.say("tracer on node \x1b[2J of " + "x" * 100)
+    first, again = terminal.lines[-2:]
+    assert first == "tracer on node \\x1b[2J of " + "x" * 100 + "\n"
+    assert again == "attaching probes…"

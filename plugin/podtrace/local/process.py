@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import IO
 
 from podtrace.errors import PodtraceError, StartError, StreamError
-from podtrace.source import CHUNK_BYTES, IDLE_SECONDS
+from podtrace.source import CHUNK_BYTES, IDLE_SECONDS, PATIENCE_SECONDS
 
 KEPT_BYTES = 65536
 _LAST_LINES = 8
@@ -38,6 +38,8 @@ class TracerProcess:
             otherwise its end is kept.
         stdin: a descriptor that COMMAND reads, or None for no input.
     """
+
+    patience_seconds = PATIENCE_SECONDS
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from podtrace.model.notable import Notable
 from podtrace.model.session import Session
 from podtrace.report.live_frame import Frame, FrameBuilder
 from podtrace.report.live_layout import filled, frame_lines
+from podtrace.report.messages import write_message
 from podtrace.report.paint import painted_frame
 from podtrace.report.screen import Screen
 from podtrace.report.style import style_for
@@ -44,11 +45,18 @@ class LiveView:
         self._builder = FrameBuilder(self._style)
         self._frame: Frame | None = None
         self._began: float | None = None
+        self._said: list[str] = []
         self._drawn_at = 0.0
         self._drawn_size: os.terminal_size | None = None
         self._stale = True
         self._screen.open()
         self._draw()
+
+    def say(self, text: str) -> None:
+        """Show a line while the tracer starts, and again when the terminal is given back."""
+        self._said.append(text)
+        if self._began is None:
+            self._draw()
 
     def begin(self, session: Session) -> None:
         """Start to count the time: the hello line came, every probe is attached."""
@@ -77,12 +85,17 @@ class LiveView:
     def close(self) -> None:
         """Give the terminal back; further calls do nothing."""
         self._screen.close()
+        for line in self._said:
+            write_message(line)
+        self._said.clear()
 
     def _draw(self) -> None:
         now, size = self._clock(), self._screen.size
         style = replace(self._style, width=size.columns)
         if self._frame is None or self._began is None:
-            lines = filled([f"starting the tracer{style.ellipsis}"], style, size.lines)
+            waiting = [style.text(line, style.width) for line in self._said]
+            waiting.append(f"starting the tracer{style.ellipsis}")
+            lines = filled(waiting, style, size.lines)
         else:
             lines = frame_lines(self._frame, now - self._began, style, size.lines)
         self._screen.draw(painted_frame(lines, self._environment))

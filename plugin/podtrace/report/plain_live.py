@@ -11,6 +11,7 @@ from podtrace.model.session import Session
 from podtrace.model.snapshot import Snapshot
 from podtrace.report.events import is_notable, timed_sentence
 from podtrace.report.instants import time_of_day
+from podtrace.report.messages import write_message
 from podtrace.report.prose import plural
 from podtrace.report.quantities import count, duration, percent, rate
 from podtrace.report.sections.overview import target_name
@@ -35,6 +36,10 @@ class PlainLiveView:
         self._write = write
         self._style = style
         self._summed_up_ns: int | None = None
+
+    def say(self, text: str) -> None:
+        """Pass on what the source has to say."""
+        write_message(text)
 
     def begin(self, session: Session) -> None:
         """Say what is traced."""
