@@ -1,0 +1,112 @@
+"""What the status of a tracer pod says: whether it can start, runs, or how it ended.
+
+Pure functions of the pod as the API server gives it. The kubelet's reasons are its own; those that
+it may overcome by itself without anybody's help are no obstacle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from podtrace.cluster.manifest import CONTAINER
+
+_ON_THE_WAY = ("", "ContainerCreating", "PodInitializing")
+
+Pod = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Why a pod does not start: the kubelet's or scheduler's reason, and its sentence."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a pod ended.
+
+    Args:
+        reason: such as OOMKilled, Evicted, DeadlineExceeded, Error, Completed.
+        message: the sentence that goes with it, or nothing.
+        exit_code: of the tracer, or None where it never ran.
+    """
+
+    reason: str
+    message: str
+    exit_code: int | None
+
+
+def is_accepted(pod: Pod) -> bool:
+    """Tell whether a kubelet has taken the pod up."""
+    status = _mapping(pod, "status")
+    return bool(status.get("startTime") or status.get("containerStatuses"))
+
+
+def is_running(pod: Pod) -> bool:
+    """Tell whether the tracer's container runs."""
+    return "running" in _state(pod)
+
+
+def is_deleted(pod: Pod) -> bool:
+    """Tell whether somebody asked for the pod's deletion."""
+    return bool(_mapping(pod, "metadata").get("deletionTimestamp"))
+
+
+def obstacle_of(pod: Pod) -> Obstacle | None:
+    """Return why the pod cannot start, or None where it is on its way, runs, or ended."""
+    status = _mapping(pod, "status")
+    if status.get("phase") == "Failed" and not _state(pod).get("terminated"):
+        # The kubelet refused it: OutOfcpu, NodeAffinity, ...
+        return Obstacle(str(status.get("reason") or "Failed"), _text(status, "message"))
+    for condition in _list(status, "conditions"):
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return Obstacle(_text(condition, "reason"), _text(condition, "message"))
+    statuses = _list(status, "initContainerStatuses") + _list(status, "containerStatuses")
+    for container in statuses:
+        waiting = _mapping(_mapping(container, "state"), "waiting")
+        if _text(waiting, "reason") not in _ON_THE_WAY:
+            return Obstacle(_text(waiting, "reason"), _text(waiting, "message"))
+    return None
+
+
+def ending_of(pod: Pod) -> Ending | None:
+    """Return how the tracer or its pod ended, or None where it did not."""
+    status = _mapping(pod, "status")
+    terminated = _mapping(_state(pod), "terminated")
+    if not terminated and status.get("phase") not in ("Succeeded", "Failed"):
+        return None
+    code = terminated.get("exitCode")
+    reason, message = _text(terminated, "reason"), _text(terminated, "message")
+    if reason != "OOMKilled":
+        # What ended the pod says more than how its process took it.
+        for condition in _list(status, "conditions"):
+            if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
+                reason, message = _text(condition, "reason"), _text(condition, "message")
+        reason = _text(status, "reason") or reason
+        message = _text(status, "message") or message
+    return Ending(reason or "Error", message, code if isinstance(code, int) else None)
+
+
+def _state(pod: Pod) -> Mapping[str, Any]:
+    for container in _list(_mapping(pod, "status"), "containerStatuses"):
+        if container.get("name") == CONTAINER:
+            return _mapping(container, "state")
+    return {}
+
+
+def _mapping(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = value.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _list(value: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    found = value.get(key)
+    return [entry for entry in found or () if isinstance(entry, Mapping)]
+
+
+def _text(value: Mapping[str, Any], key: str) -> str:
+    return str(value.get(key) or "")

@@ -1,0 +1,185 @@
+"""One tracer from its creation to its removal, in a thread of its own.
+
+Whatever it has to say goes into one queue: batches of lines, texts for the user, and None at the
+very end. Who stops or leaves does so from other threads, because this one waits for bytes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from podtrace.cluster.interface import ApiLike, ByteStream
+from podtrace.cluster.manifest import UNHEARD_SECONDS, TracerPlan
+from podtrace.cluster.pod_log import PodLog
+from podtrace.cluster.settings import LaunchSettings
+from podtrace.cluster.tracer_pod import TracerPod
+from podtrace.cluster.tracer_start import TracerStart
+from podtrace.durations import NANOSECONDS, format_duration
+from podtrace.errors import ClusterError, PodtraceError, StreamError
+
+LAST_TICK_SECONDS = 1.3
+"""A tracer that cannot be asked for its last tick sends one a second anyway."""
+_REMOVAL_PAUSES = (0.5, 2.0, 0.0)
+_CREATION_SECONDS = 10.0
+
+Put = Callable[[tuple[int, bytes | str | None]], None]
+
+
+class Tracer:
+    """One tracer.
+
+    Args:
+        api: the cluster.
+        plan: what is traced where.
+        settings: how its pod is made.
+        put: takes (number of the tracer, what it has to say).
+        stamped: there are others: each line is given the number of its stream.
+    """
+
+    def __init__(
+        self,
+        api: ApiLike,
+        plan: TracerPlan,
+        settings: LaunchSettings,
+        put: Put,
+        *,
+        stamped: bool,
+    ) -> None:
+        self.plan = plan
+        self.trouble: PodtraceError | None = None
+        self.has_sent = False
+        self.is_begun = False
+        self.is_over = False
+        self.was_stopped = False
+        self._settings = settings
+        self._put = put
+        self._stamp = b'{"stream":%d,' % plan.number if stamped else b""
+        self._leaving = False
+        self._pod = TracerPod(api, plan, settings)
+        self._log = PodLog(api, self._pod, self._tell, lambda: self._leaving)
+        self._created = threading.Event()
+        self._removal = threading.Lock()
+        self._is_removed = False
+
+    def start(self) -> None:
+        """Begin, in a thread of its own."""
+        self.is_begun = True
+        threading.Thread(target=self._run, name=self.plan.name, daemon=True).start()
+
+    def end(self) -> None:
+        """Ask the tracer for its last tick and line; blocks, and does not raise."""
+        self.was_stopped = True
+        self._created.wait()
+        if self._pod.has_job and not self._settings.keep:
+            self.remove()
+            return
+        # Nothing but the end of its process reaches this tracer: its ticks so far are the trace.
+        if self.has_sent:
+            time.sleep(LAST_TICK_SECONDS)
+        self.leave()
+        self.remove()
+
+    def leave(self) -> None:
+        """Stop reading; neither blocks nor raises."""
+        self._leaving = True
+        self._log.close()
+
+    def remove(self) -> None:
+        """Remove what was created, unless it is to be kept; blocks, and does not raise."""
+        if not self._created.wait(_CREATION_SECONDS):
+            return
+        with self._removal:
+            if self._is_removed or self._settings.keep:
+                return
+            for pause in _REMOVAL_PAUSES:
+                try:
+                    self._pod.remove()
+                except ClusterError as error:
+                    failure = error
+                    time.sleep(pause)
+                    continue
+                self._is_removed = True
+                return
+            self._tell(
+                f"could not remove {self._pod.kind_and_name} in namespace "
+                f"{self._settings.namespace}: {failure.message}; the tracer ends by itself within "
+                f"{UNHEARD_SECONDS} s"
+            )
+
+    def _run(self) -> None:
+        try:
+            try:
+                self._pod.create()
+            finally:
+                self._created.set()
+            limit = format_duration(self._settings.limit_seconds * NANOSECONDS["s"])
+            self._tell(
+                f"created {self._pod.kind_and_name} in namespace {self._settings.namespace} for "
+                f"node {self.plan.node}; the tracer ends by itself after {limit} at the latest"
+            )
+            stream = TracerStart(self._pod, self._log, self._tell, self._is_unwanted).open_log()
+            if stream is not None:
+                self._follow(stream)
+        except PodtraceError as error:
+            self.trouble = error
+        finally:
+            self._conclude()
+
+    def _is_unwanted(self) -> bool:
+        return self._leaving or self.was_stopped
+
+    def _follow(self, stream: ByteStream) -> None:
+        for batch in self._log.batches(stream):
+            if not self.has_sent:
+                self.has_sent = True
+                self._mark()
+            self._put((self.plan.number, self._stamped(batch)))
+        self.trouble = self._log.trouble
+        if self.trouble is None and self._log.cursor.is_complete and not self._is_unwanted():
+            self.trouble = self._end_trouble()
+
+    def _stamped(self, batch: bytes) -> bytes:
+        if not self._stamp:
+            return batch
+        lines = batch.split(b"\n")[:-1]
+        return b"".join(b"%b%b\n" % (self._stamp, line[1:]) for line in lines)
+
+    def _mark(self) -> None:
+        try:
+            self._pod.mark()
+        except ClusterError as error:
+            self._tell(
+                f"{self._pod.kind_and_name} in namespace {self._settings.namespace} may remain in "
+                f"the cluster when this program dies: {error.message}"
+            )
+
+    def _end_trouble(self) -> PodtraceError | None:
+        """Return why the tracer sent its last line before it was to."""
+        where = f"the tracer in pod {self._pod.where} on node {self.plan.node}"
+        hint = "run the same command again; what arrived until then is all there is"
+        last = self._log.cursor.last_line
+        if b'"reason":"signal"' in last:
+            return StreamError(f"{where} was told to end: its pod was deleted", hint)
+        if b'"reason":"unheard"' in last:
+            return StreamError(
+                f"{where} ended, because its log was not read for {UNHEARD_SECONDS} s", hint
+            )
+        return None
+
+    def _tell(self, line: str) -> None:
+        self._put((self.plan.number, line))
+
+    def _conclude(self) -> None:
+        pod = self._pod
+        if not self._settings.keep:
+            self.remove()
+        elif pod.is_created:
+            namespace = self._settings.namespace
+            self._tell(
+                f"kept {pod.kind_and_name} in namespace {namespace}; to remove it: "
+                f"kubectl delete -n {namespace} {pod.kind_and_name}"
+            )
+        self.is_over = True
+        self._put((self.plan.number, None))
