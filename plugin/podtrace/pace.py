@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from podtrace.errors import PodtraceError
 from podtrace.source import IDLE_SECONDS, LineSource
@@ -58,6 +58,10 @@ class PacedSource:
         """Close the source."""
         self._stopped = True
         self._source.close()
+
+    def troubles(self) -> Sequence[PodtraceError]:
+        """Return the other source's."""
+        return self._source.troubles()
 
     def trouble(self) -> PodtraceError | None:
         """Return what the source says."""

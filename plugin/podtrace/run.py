@@ -198,6 +198,8 @@ class Run:
                     "run the same command again; what arrived until then is all there is",
                 )
             self._errors += [trouble] if trouble is not None else []
+        elif session.end is not None:
+            self._errors += self._source.troubles()
         if self._recorder is not None and self._recorder.failure is not None:
             self._errors.append(self._recorder.failure)
         if session.ledger.ticks == 0:

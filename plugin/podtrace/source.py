@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from podtrace.errors import PodtraceError
@@ -35,3 +35,6 @@ class LineSource(Protocol):
 
     def trouble(self) -> PodtraceError | None:
         """Return why the stream ended, where it ended before its last line and the source knows."""
+
+    def troubles(self) -> Sequence[PodtraceError]:
+        """Return what went wrong although the stream has its last line, such as a missing part."""

@@ -32,6 +32,9 @@ class ListSource:
     def trouble(self) -> PodtraceError | None:
         return StreamError("cut")
 
+    def troubles(self) -> list[PodtraceError]:
+        return []
+
 
 class Time:
     now = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -58,6 +59,9 @@ class ListSource:
 
     def trouble(self) -> PodtraceError | None:
         return self._trouble
+
+    def troubles(self) -> list[PodtraceError]:
+        return [] if self._trouble is None else [self._trouble]
 
 
 class Watcher:
@@ -298,3 +302,17 @@ def test_run_that_never_began_leaves_no_recording(tmp_path: Path) -> None:
     with pytest.raises(TracerError):
         run(ListSource([encoded(stream(error()))]), recorder=recorder)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_trouble_beside_a_whole_stream_is_told() -> None:
+    source = ListSource([encoded(WHOLE)], trouble=StreamError("node b: no tracer"))
+    outcome = Run(source, Session(), Watcher(), Output(io.StringIO())).execute()
+    assert [error.message for error in outcome.errors] == ["node b: no tracer"]
+
+
+def test_source_that_watches_its_tracer_may_be_silent() -> None:
+    source = ListSource([*[b""] * 100, encoded(WHOLE[:-1]), *[b""] * 100, encoded(WHOLE[-1:])])
+    source.patience_seconds = math.inf
+    outcome = Run(source, Session(), Watcher(), Output(io.StringIO()), clock=Clock(1)).execute()
+    assert outcome.errors == []
+    assert outcome.session.end is not None
