@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Make docker.io/library/debian:SUITE-slim in buildah's storage from this machine's own mirror.
 #
 # Where no registry can be reached, an image build still needs the base that it names. This one
@@ -20,34 +20,40 @@ fi
 folder=$(mktemp -d)
 container=
 finish() {
-    [ -z "$container" ] || "${store[@]}" rm "$container" >/dev/null
+    [[ -z $container ]] || "${store[@]}" rm "$container" >/dev/null
     rm -rf "$folder"
 }
 trap finish EXIT
 
 # Third-party sources of the machine are not for the base.
 sources=/etc/apt/sources.list.d/debian.sources
-[ -e "$sources" ] || sources=/etc/apt/sources.list
+[[ -e $sources ]] || sources=/etc/apt/sources.list
+apt-config dump | grep -E '^Acquire::(Check-|https?::|Force|Languages|Retries)' \
+    >"$folder/90mirror" || true
+# As in the published image: packages are not kept once they are installed.
+cat >"$folder/docker-clean" <<'END'
+DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/*.bin || true"; };
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
+END
 options=()
-for file in /etc/apt/apt.conf /etc/apt/apt.conf.d/*; do
-    if [ -e "$file" ] && grep -qE '^[[:space:]]*Acquire::' "$file" && ! grep -q GzipIndexes "$file"; then
-        cat "$file" >>"$folder/mirror"
-    fi
-done
-[ ! -e "$folder/mirror" ] || options+=(
-    --aptopt="$folder/mirror"
-    --customize-hook="copy-in $folder/mirror /etc/apt/apt.conf.d"
-    --customize-hook="mv \"\$1/etc/apt/apt.conf.d/mirror\" \"\$1/etc/apt/apt.conf.d/90mirror\""
-)
+if grep -q https: "$sources"; then
+    options+=(--include=ca-certificates)
+fi
 
+# Without that hook usrmerge comes, and brings Perl.
 mmdebstrap --quiet --variant=minbase --mode=root "${options[@]}" \
-    --include=ca-certificates \
+    --hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr \
+    --aptopt="$folder/90mirror" \
     --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-exclude=/usr/share/man/*' \
+    --dpkgopt='path-exclude=/usr/share/info/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
-    "$suite" "$folder/root.tar" "$sources"
+    "$suite" "$folder/root" "$sources"
+mv "$folder/90mirror" "$folder/docker-clean" "$folder/root/etc/apt/apt.conf.d/"
 
 container=$("${store[@]}" from scratch)
-"${store[@]}" add --quiet "$container" "$folder/root.tar" / >/dev/null
-"${store[@]}" config --cmd bash --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$container"
+"${store[@]}" add --quiet "$container" "$folder/root" / >/dev/null
+"${store[@]}" config --cmd bash \
+    --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$container"
 "${store[@]}" commit --quiet "$container" "$name" >/dev/null
