@@ -38,6 +38,7 @@ class ListSource:
         after_stop: Iterable[bytes] | None = None,
         trouble: PodtraceError | None = None,
     ) -> None:
+        self.beside: list[PodtraceError] = []
         self.chunks = chunks
         self.after_stop = after_stop
         self.closed = 0
@@ -61,7 +62,7 @@ class ListSource:
         return self._trouble
 
     def troubles(self) -> list[PodtraceError]:
-        return [] if self._trouble is None else [self._trouble]
+        return self.beside
 
 
 class Watcher:
@@ -160,7 +161,7 @@ def test_other_schema_version_names_both_and_the_fix() -> None:
     view = Watcher()
     with pytest.raises(StreamError) as caught:
         run(source, view)
-    assert "schema version 2.3, this podtrace reads 1.0" in caught.value.message
+    assert "schema version 2.3, this podtrace reads 1.1" in caught.value.message
     assert "same release" in (caught.value.hint or "")
     assert (source.closed, view.seen) == (1, ["close"])
 
@@ -305,7 +306,8 @@ def test_run_that_never_began_leaves_no_recording(tmp_path: Path) -> None:
 
 
 def test_trouble_beside_a_whole_stream_is_told() -> None:
-    source = ListSource([encoded(WHOLE)], trouble=StreamError("node b: no tracer"))
+    source = ListSource([encoded(WHOLE)])
+    source.beside = [StreamError("node b: no tracer")]
     outcome = Run(source, Session(), Watcher(), Output(io.StringIO())).execute()
     assert [error.message for error in outcome.errors] == ["node b: no tracer"]
 
