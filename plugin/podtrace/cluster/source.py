@@ -137,6 +137,8 @@ class ClusterSource:
 
     def _note_end(self, tracer: Tracer) -> None:
         """Raise the trouble of a tracer when no tracer has sent or can send anything."""
+        if tracer.defect is not None:
+            raise tracer.defect
         trouble = tracer.trouble
         if trouble is None or self._stop_asked:
             return

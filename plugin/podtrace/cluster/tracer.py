@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from podtrace.cluster import obstacles
 from podtrace.cluster.interface import ApiLike, ByteStream
 from podtrace.cluster.manifest import UNHEARD_SECONDS, TracerPlan
 from podtrace.cluster.pod_log import PodLog
@@ -21,6 +22,8 @@ from podtrace.errors import ClusterError, PodtraceError, StreamError
 
 LAST_TICK_SECONDS = 1.3
 """A tracer that cannot be asked for its last tick sends one a second anyway."""
+DOOM_SECONDS = 10.0
+"""How often a pod is looked at whose deletion by others nothing else would show."""
 _REMOVAL_PAUSES = (0.5, 2.0, 0.0)
 _CREATION_SECONDS = 10.0
 
@@ -49,6 +52,7 @@ class Tracer:
     ) -> None:
         self.plan = plan
         self.trouble: PodtraceError | None = None
+        self.defect: Exception | None = None
         self.has_sent = False
         self.is_begun = False
         self.is_over = False
@@ -124,6 +128,9 @@ class Tracer:
                 self._follow(stream)
         except PodtraceError as error:
             self.trouble = error
+        except Exception as error:
+            # A defect of this program: whoever reads the stream is who can tell the user.
+            self.defect = error
         finally:
             self._conclude()
 
@@ -131,11 +138,18 @@ class Tracer:
         return self._leaving or self.was_stopped
 
     def _follow(self, stream: ByteStream) -> None:
+        looked_at = time.monotonic()
         for batch in self._log.batches(stream):
             if not self.has_sent:
                 self.has_sent = True
                 self._mark()
             self._put((self.plan.number, self._stamped(batch)))
+            if self._pod.is_marked and time.monotonic() - looked_at > DOOM_SECONDS:
+                looked_at = time.monotonic()
+                if self._is_doomed():
+                    self.trouble = obstacles.end_error(None, (), self._pod.where, self.plan.node)
+                    self.leave()
+                    return
         self.trouble = self._log.trouble
         if self.trouble is None and self._log.cursor.is_complete and not self._is_unwanted():
             self.trouble = self._end_trouble()
@@ -154,6 +168,12 @@ class Tracer:
                 f"{self._pod.kind_and_name} in namespace {self._settings.namespace} may remain in "
                 f"the cluster when this program dies: {error.message}"
             )
+
+    def _is_doomed(self) -> bool:
+        try:
+            return self._pod.is_doomed()
+        except ClusterError:
+            return False
 
     def _end_trouble(self) -> PodtraceError | None:
         """Return why the tracer sent its last line before it was to."""

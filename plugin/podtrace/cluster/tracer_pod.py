@@ -17,13 +17,15 @@ from typing import Any
 from podtrace.cluster import explain
 from podtrace.cluster.interface import ApiLike, Object
 from podtrace.cluster.manifest import GRACE_SECONDS, TracerPlan, tracer_job, tracer_pod
+from podtrace.cluster.nodes import check_node
 from podtrace.cluster.paths import object_path
 from podtrace.cluster.pod_status import Ending
+from podtrace.cluster.rights import missing_rights_error
 from podtrace.cluster.settings import LaunchSettings
-from podtrace.errors import ApiError, ClusterError, PodtraceError
+from podtrace.errors import ApiError, ClusterError, PodtraceError, TargetError
 
 BARE_GRACE_SECONDS = 2
-"""A bare pod's tracer does not hear a second SIGTERM: what follows is the end of its process."""
+"""A bare pod's tracer takes its first SIGTERM for the mark: what follows ends its process."""
 MARK_SLACK_SECONDS = 60
 _ACCOUNT_SECONDS = 5.0
 _RETRY_SECONDS = 0.2
@@ -45,7 +47,8 @@ class TracerPod:
         self.pod_name: str | None = None
         self._api = api
         self._attempted: list[str] = []
-        self._marked = False
+        self.is_marked = False
+        self._mark_seconds = settings.limit_seconds + MARK_SLACK_SECONDS
 
     @property
     def where(self) -> str:
@@ -69,11 +72,11 @@ class TracerPod:
             PodtraceError: the pod was refused, and why.
         """
         # A Job hides what becomes of its pod's admission: the pod itself is asked about first.
-        may_create_pods = self._ask_admission()
+        refusal = self._ask_admission()
         if self._may_list() and self._post_job():
             return
-        if not may_create_pods:
-            raise self._missing_rights()
+        if refusal is not None:
+            raise self._missing_rights(refusal)
         self._post("pods", tracer_pod(self.plan, self.settings))
         self.pod_name = self.plan.name
 
@@ -83,7 +86,7 @@ class TracerPod:
         Raises:
             PodtraceError: it would be refused, and why.
         """
-        may_create_pods = self._ask_admission()
+        refusal = self._ask_admission()
         if self._may_list():
             try:
                 return self._api.post(
@@ -92,8 +95,8 @@ class TracerPod:
             except ApiError as error:
                 if not explain.is_missing_right(error):
                     raise explain.refusal(error, self.settings) from error
-        if not may_create_pods:
-            raise self._missing_rights()
+        if refusal is not None:
+            raise self._missing_rights(refusal)
         pod = tracer_pod(self.plan, self.settings)
         return self._api.post(self._path("pods"), pod, dryRun="All")
 
@@ -124,20 +127,45 @@ class TracerPod:
         Raises:
             ClusterError: the cluster did not answer, or refused.
         """
-        if self.has_job or self._marked or self.settings.keep:
+        if self.has_job or self.is_marked or self.settings.keep:
             return
-        self._marked = True
-        self._delete("pods", self.settings.limit_seconds + MARK_SLACK_SECONDS)
+        self._delete("pods", self._mark_seconds)
+        self.is_marked = True
+
+    def is_doomed(self) -> bool:
+        """Tell whether somebody else deletes a marked pod.
+
+        A kubelet that waits for the tracer to end does not hear of a shorter wait: only the tracer
+        itself can end then, and does when nobody reads its log any more.
+        """
+        pod = self.find() if self.is_marked else None
+        if pod is None:
+            return False
+        seconds = pod["metadata"].get("deletionGracePeriodSeconds")
+        return isinstance(seconds, int) and seconds < self._mark_seconds
 
     def remove(self) -> None:
         """Remove what was created, if anything was, with the grace that lets a tracer end.
+
+        A marked pod needs nothing: it goes when its tracer ends, and nothing else makes it go.
 
         Raises:
             ClusterError: the cluster did not answer, or refused.
         """
         for resource in list(self._attempted):
+            if self.is_marked and resource == "pods":
+                continue
             grace = GRACE_SECONDS if resource == "jobs" else BARE_GRACE_SECONDS
             self._delete(resource, grace)
+
+    def check_log_right(self, error: ClusterError) -> None:
+        """Raise where an error of reading the log is that the user may not.
+
+        Raises:
+            ClusterError: what is missing.
+        """
+        if isinstance(error, ApiError) and explain.is_missing_right(error):
+            raise self._missing_rights(error) from error
 
     def events(self, kind: str, name: str) -> list[Object]:
         """Return the events about an object; none where the user may not list them."""
@@ -161,27 +189,27 @@ class TracerPod:
                 return Ending(condition["reason"], str(condition.get("message") or ""), None)
         return None
 
-    def node_trouble(self) -> PodtraceError | None:
+    def node_trouble(self) -> TargetError | None:
         """Return what is wrong with the node, or None where nothing is, or nobody can tell."""
-        from podtrace.cluster.target import check_node
-
         try:
             check_node(self._api, self.plan.node)
-        except PodtraceError as error:
+        except TargetError as error:
             return error
+        except ClusterError:
+            return None
         return None
 
-    def _ask_admission(self) -> bool:
-        """Ask whether the pod would be admitted; return whether the user may create pods at all."""
+    def _ask_admission(self) -> ApiError | None:
+        """Ask whether the pod would be admitted; return why the user may create no pod at all."""
         pod = tracer_pod(self.plan, self.settings)
         until = time.monotonic() + _ACCOUNT_SECONDS
         while True:
             try:
                 self._api.post(self._path("pods"), pod, dryRun="All")
-                return True
+                return None
             except ApiError as error:
                 if explain.is_missing_right(error):
-                    return False
+                    return error
                 if not explain.is_early(error) or time.monotonic() > until:
                     raise explain.refusal(error, self.settings) from error
             time.sleep(_RETRY_SECONDS)
@@ -217,12 +245,15 @@ class TracerPod:
                 raise explain.refusal(error, self.settings) from error
             if resource == "jobs":
                 raise
-            raise self._missing_rights() from error
+            raise self._missing_rights(error) from error
 
-    def _missing_rights(self) -> PodtraceError:
-        from podtrace.cluster.rights import missing_rights_error
-
-        return missing_rights_error(self._api, self.settings.namespace)
+    def _missing_rights(self, refusal: ApiError) -> PodtraceError:
+        return missing_rights_error(
+            self._api,
+            self.plan.targets[0].namespace,
+            refusal,
+            tracer_namespace=self.settings.namespace,
+        )
 
     def _delete(self, resource: str, grace_seconds: int) -> None:
         options = {

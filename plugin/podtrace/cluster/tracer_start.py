@@ -37,6 +37,8 @@ POD_SECONDS = 20.0
 ACCEPT_SECONDS = 20.0
 """A kubelet that has not taken a pod up after so long is away."""
 NODE_SECONDS = 3.0
+FIRST_LINE_SECONDS = 60.0
+"""The first line comes when all probes are attached; a slow machine takes long to compile them."""
 AWAY_SECONDS = 30.0
 TOLD_SECONDS = 5.0
 LOG_SECONDS = 5.0
@@ -68,7 +70,9 @@ class TracerStart:
         self._is_leaving = is_leaving
         self._began = time.monotonic()
         self._told = False
+        self._running_at: float | None = None
         self._ended_at: float | None = None
+        self._log_error: ClusterError | None = None
         self._seen: dict[str, float] = {}
         self._answered_at = self._began
 
@@ -90,9 +94,10 @@ class TracerStart:
             if self._tracer.pod_name is not None and now - self._began >= FIRST_LOOK_SECONDS:
                 try:
                     return self._log.open()
-                except ClusterError:
+                except ClusterError as error:
                     # Not yet: what stands in the way is the pod's to say.
-                    pass
+                    self._log_error = error
+                    self._tracer.check_log_right(error)
             time.sleep(self._pause())
         return None
 
@@ -122,7 +127,9 @@ class TracerStart:
                 raise obstacles.early_end_error(ending, (), tracer.where, node, tracer.settings)
         elif is_deleted(pod):
             raise self._deleted()
-        elif not is_running(pod):
+        elif is_running(pod):
+            self._look_at_silence(now)
+        else:
             self._look_around(pod, now - self._began)
 
     def _look_for_pod(self, seconds: float) -> None:
@@ -143,6 +150,21 @@ class TracerStart:
                 f"see why: run again with --keep, then kubectl describe job -n {namespace}; "
                 "does kube-controller-manager run?",
             )
+
+    def _look_at_silence(self, now: float) -> None:
+        """Give up a tracer that runs, but says nothing or cannot be heard."""
+        if self._running_at is None:
+            self._running_at = now
+        if now - self._running_at <= FIRST_LINE_SECONDS:
+            return
+        tracer, node = self._tracer, self._tracer.plan.node
+        raise LaunchError(
+            f"the tracer in pod {tracer.where} on node {node} runs, but nothing was heard of it "
+            f"for {FIRST_LINE_SECONDS:.0f} s",
+            f"can its log be read? Run again with --keep, then kubectl logs -n "
+            f"{tracer.settings.namespace} of the pod",
+            () if self._log_error is None else (self._log_error.message,),
+        )
 
     def _look_around(self, pod: Mapping[str, Any], seconds: float) -> None:
         """Look at what the pod's own status does not tell: its node and its events."""

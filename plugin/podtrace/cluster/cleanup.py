@@ -1,0 +1,163 @@
+"""What runs left in the cluster: found by the labels of this program's own objects, and removed.
+
+A tracer that runs may have somebody who reads it, on another machine: it stays unless that is
+forced. It ends by itself soon after its last reader has gone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from podtrace.cluster.interface import ApiLike
+from podtrace.cluster.manifest import (
+    GRACE_SECONDS,
+    OWN_SELECTOR,
+    TARGETS_ANNOTATION,
+    UNHEARD_SECONDS,
+)
+from podtrace.cluster.paths import object_path
+from podtrace.durations import NANOSECONDS, format_duration
+from podtrace.errors import ApiError, ClusterError
+
+_FINISHED = ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """A Job or pod of this program.
+
+    Args:
+        resource: `jobs` or `pods`.
+        namespace: where it is.
+        name: its name.
+        targets: what it traces, as far as it says so.
+        age_seconds: how long ago it was created, by this machine's clock.
+        is_finished: nothing of it runs.
+        is_overdue: it is older than it may get.
+        is_going: it was deleted already, and its node has not let it go.
+    """
+
+    resource: str
+    namespace: str
+    name: str
+    targets: str
+    age_seconds: float
+    is_finished: bool
+    is_overdue: bool
+    is_going: bool
+
+    @property
+    def label(self) -> str:
+        """Kind, namespace and name, and what it is about."""
+        about = f", which traces {self.targets}" if self.targets else ""
+        return f"{self.resource[:-1]} {self.namespace}/{self.name}{about}"
+
+
+def clean_up(api: ApiLike, namespace: str | None, *, force: bool = False) -> list[str]:
+    """Remove what runs left, and return a line about each object that there was.
+
+    Args:
+        api: the cluster.
+        namespace: where to look; None is everywhere.
+        force: remove tracers that still run, too.
+
+    Raises:
+        ClusterError: the cluster did not let us look or remove.
+    """
+    return [_remove(api, leaving, force) for leaving in find_leavings(api, namespace)]
+
+
+def find_leavings(api: ApiLike, namespace: str | None) -> list[Leaving]:
+    """Return this program's Jobs, and its pods that belong to none of them.
+
+    Raises:
+        ClusterError: the user may list neither, or the cluster does not answer.
+    """
+    now = time.time()
+    refused: list[ApiError] = []
+    found: list[Leaving] = []
+    jobs: set[str] = set()
+    for resource in ("jobs", "pods"):
+        try:
+            objects = list(
+                api.items(object_path(resource, namespace=namespace), labelSelector=OWN_SELECTOR)
+            )
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            refused.append(error)
+            continue
+        if resource == "jobs":
+            jobs = {str(each["metadata"].get("uid")) for each in objects}
+        found += [_leaving(resource, each, now) for each in objects if not _is_of(each, jobs)]
+    if len(refused) == 2:
+        hint = "name a namespace where you may list pods: -n NAMESPACE"
+        raise ClusterError(f"cannot look for tracers: {refused[-1].message}", hint)
+    return sorted(found, key=lambda each: (each.namespace, each.name))
+
+
+def _is_of(item: Mapping[str, Any], jobs: set[str]) -> bool:
+    owners = item["metadata"].get("ownerReferences") or ()
+    return any(str(owner.get("uid")) in jobs for owner in owners)
+
+
+def _leaving(resource: str, item: Mapping[str, Any], now: float) -> Leaving:
+    metadata, spec, status = item["metadata"], item.get("spec") or {}, item.get("status") or {}
+    age = now - _seconds(metadata.get("creationTimestamp"), now)
+    limit = spec.get("activeDeadlineSeconds")
+    finished = status.get("phase") in _FINISHED or any(
+        condition.get("type") in ("Complete", "Failed") and condition.get("status") == "True"
+        for condition in status.get("conditions") or ()
+        if resource == "jobs"
+    )
+    return Leaving(
+        resource=resource,
+        namespace=str(metadata.get("namespace")),
+        name=str(metadata.get("name")),
+        targets=str((metadata.get("annotations") or {}).get(TARGETS_ANNOTATION) or ""),
+        age_seconds=age,
+        is_finished=finished,
+        is_overdue=isinstance(limit, int) and age > limit,
+        is_going=bool(metadata.get("deletionTimestamp")),
+    )
+
+
+def _seconds(text: object, default: float) -> float:
+    """Return a timestamp of the API in seconds of the wall clock."""
+    try:
+        return datetime.fromisoformat(str(text)).timestamp()
+    except ValueError:
+        return default
+
+
+def _remove(api: ApiLike, leaving: Leaving, force: bool) -> str:
+    age = format_duration(max(1, int(leaving.age_seconds)) * NANOSECONDS["s"])
+    if leaving.is_going and not leaving.is_finished:
+        return (
+            f"left {leaving.label}: it was deleted already, and goes when its tracer ends "
+            f"(at most {UNHEARD_SECONDS} s after its last reader), or its node is back"
+        )
+    if not (leaving.is_finished or leaving.is_overdue or force):
+        return (
+            f"left {leaving.label}: it runs, since {age}; it ends by itself {UNHEARD_SECONDS} s "
+            "after its last reader has gone, or now with --force"
+        )
+    options = {
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "gracePeriodSeconds": GRACE_SECONDS,
+        "propagationPolicy": "Background",
+    }
+    path = object_path(leaving.resource, namespace=leaving.namespace, name=leaving.name)
+    try:
+        api.delete(path, options)
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        return f"{leaving.label} was gone already"
+    how = "finished" if leaving.is_finished else "overdue" if leaving.is_overdue else "running"
+    return f"removed {leaving.label}: {how}, created {age} ago"
