@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from podtrace.cluster.interface import ApiLike
-from podtrace.cluster.objects import Fields, listed, mapping, text
+from podtrace.cluster.objects import Fields, listed, mapping, name_of, text
 from podtrace.cluster.paths import object_path
 from podtrace.errors import ApiError, TargetError
 
@@ -26,18 +26,26 @@ def check_node(api: ApiLike, node: str) -> None:
         ClusterError: the cluster does not answer.
     """
     found = _node(api, node)
-    if found is None:
-        return
-    labels = mapping(found, "metadata", "labels")
-    if kind := _virtual(found, labels):
+    if found is not None:
+        refuse_untraceable(found)
+
+
+def refuse_untraceable(node: Fields) -> None:
+    """Refuse a node on which nothing can be traced, by what its object says.
+
+    Raises:
+        TargetError: the node is virtual, runs Windows or is not ready.
+    """
+    name, labels = name_of(node), mapping(node, "metadata", "labels")
+    if kind := _virtual(node, labels):
         raise TargetError(
-            f"node {node} is virtual ({kind}): there is no kernel that could be traced", _OTHER_NODE
+            f"node {name} is virtual ({kind}): there is no kernel that could be traced", _OTHER_NODE
         )
-    system = text(mapping(found, "status", "nodeInfo"), "operatingSystem")
+    system = text(mapping(node, "status", "nodeInfo"), "operatingSystem")
     system = system or text(labels, "kubernetes.io/os")
     if system not in ("", "linux"):
-        raise TargetError(f"node {node} runs {system}, and only Linux can be traced", _OTHER_NODE)
-    _check_ready(found, node)
+        raise TargetError(f"node {name} runs {system}, and only Linux can be traced", _OTHER_NODE)
+    _check_ready(node, name)
 
 
 def node_architecture(api: ApiLike, node: str) -> str | None:
