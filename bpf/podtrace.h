@@ -5,9 +5,10 @@
 // can still run. podtracer/records.py mirrors the layouts below.
 //
 // podtracer sets from the outside: SERIES_ENTRIES, THREAD_ENTRIES, SOCKET_ENTRIES,
-// PROCESS_ENTRIES, LABEL_ENTRIES, FILE_ENTRIES, DNS_ENTRIES, TARGET_ENTRIES, RING_PAGES, SCOPE_PIDS
-// (0: cgroups), SCOPE_LEVEL_0..3 (depth of the target cgroups, -1: unused), LABEL_SEED,
-// RTT_SPIKE_NS, SLOW_FILE_NS, LONG_BLOCK_NS, HAVE_CAST and BTF_ID_* (type ids for bpf_rdonly_cast).
+// PROCESS_ENTRIES, LABEL_ENTRIES, FILE_ENTRIES, DNS_ENTRIES, TARGET_ENTRIES, FILTER_SLOTS,
+// MAYBE_TARGET (false for what is surely no target's id), RING_PAGES, SCOPE_PIDS (0: cgroups),
+// SCOPE_LEVEL_0..3 (depth of the target cgroups, -1: unused), LABEL_SEED, RTT_SPIKE_NS,
+// SLOW_FILE_NS, LONG_BLOCK_NS, HAVE_CAST and BTF_ID_* (type ids for bpf_rdonly_cast).
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
@@ -304,6 +305,7 @@ BPF_HASH(labels, u64, struct label_value, LABEL_ENTRIES);
 BPF_HASH(files, struct file_key, struct file_value, FILE_ENTRIES);
 BPF_HASH(dns_pending, struct dns_key, struct dns_value, DNS_ENTRIES);
 BPF_HASH(targets, u64, u32, TARGET_ENTRIES);
+BPF_ARRAY(target_filter, u8, FILTER_SLOTS);
 BPF_ARRAY(syscall_kinds, u8, 512);
 BPF_ARRAY(lost, u64, LOST_PLACES);
 BPF_ARRAY(moved_out, u32, 1);

@@ -19,6 +19,14 @@ ALWAYS_INLINE bool is_compat(struct task_struct *task) {
 #endif
 }
 
+// For targets that come and go: whether one has the same low bits in its id.
+ALWAYS_INLINE bool passes_filter(u64 cgroup_id) {
+    u32 slot = cgroup_id % FILTER_SLOTS;
+    u8 *passes = target_filter.lookup(&slot);
+
+    return passes && *passes;
+}
+
 ALWAYS_INLINE u32 target_of_id(u64 cgroup_id) {
     // Most that is asked about is somebody else's: a comparison says no faster than a look-up.
     if (!MAYBE_TARGET(cgroup_id))

@@ -7,10 +7,11 @@ import math
 import os
 import sys
 
-from podtracer import cgroups, lifetime
+from podtracer import cgroups, lifetime, pods
 from podtracer.command import remove_leftovers
 from podtracer.emit import Stream, StreamClosed
 from podtracer.errors import defect
+from podtracer.own_pod import own_pod
 from podtracer.plan import Thresholds
 from podtracer.tracer import Request, run
 
@@ -22,6 +23,13 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _pods(text: str) -> tuple[pods.Pod, ...]:
+    try:
+        return tuple(pods.parse(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def _parser() -> argparse.ArgumentParser:
     defaults = Thresholds()
     parser = argparse.ArgumentParser(prog="podtracer", description=__doc__)
@@ -30,9 +38,12 @@ def _parser() -> argparse.ArgumentParser:
     scope.add_argument("--pid", type=int, metavar="N")
     scope.add_argument("--container", metavar="ID")
     scope.add_argument("--command", action="store_true", help="trace what stands behind --")
+    scope.add_argument("--pods", type=_pods, metavar="JSON", help="pods of this node")
     scope.add_argument("--cleanup", action="store_true", help="remove what dead tracers left")
     parser.add_argument("--name", default="", help="what the report calls the target")
     parser.add_argument("--for", type=_seconds, dest="seconds", metavar="SECONDS")
+    parser.add_argument("--limit", type=_seconds, metavar="SECONDS", help="the longest life")
+    parser.add_argument("--until-unheard", type=_seconds, metavar="SECONDS")
     parser.add_argument("--rtt-spike", type=int, default=defaults.rtt_spike_ns, metavar="NS")
     parser.add_argument("--slow-file", type=int, default=defaults.slow_file_ns, metavar="NS")
     parser.add_argument("--long-block", type=int, default=defaults.long_block_ns, metavar="NS")
@@ -57,6 +68,8 @@ def main(argv: list[str]) -> int:
         for folder in remove_leftovers(cgroups.hierarchies()):
             sys.stdout.write(f"{folder}\n")
         return 0
+    if options.limit is not None:
+        lifetime.limit_life(options.limit)
     if options.parent is not None:
         lifetime.die_with_parent_of(options.parent)
     request = Request(
@@ -64,13 +77,16 @@ def main(argv: list[str]) -> int:
         pid=options.pid,
         container=options.container,
         command=tuple(command),
+        pods=options.pods or (),
         name=options.name,
         seconds=options.seconds,
+        unheard_seconds=options.until_unheard,
         thresholds=Thresholds(options.rtt_spike, options.slow_file, options.long_block),
         parent=options.parent,
         uid=options.uid,
         gid=options.gid,
         hidden=frozenset(filter(None, os.environ.get("PODTRACE_HIDE", "").split(","))),
+        own=own_pod(),
     )
     stream = Stream(sys.stdout.fileno())
     try:

@@ -96,8 +96,9 @@ class Attacher:
         if btf_id is None:
             return f"this kernel has no iterator {probe.attach_to}"
         fd = self._load(probe, bpf.PROG_TYPE_TRACING, bpf.ATTACH_TRACE_ITER, btf_id)
-        self._iterators[probe.name] = fd
-        bpf.run_iterator(fd)
+        self.programs[probe.name] = self._iterators[probe.name] = fd
+        if not self._plan.moving:
+            bpf.run_iterator(fd)
         return None
 
     def run_again(self, name: str) -> None:
@@ -106,7 +107,7 @@ class Attacher:
             bpf.run_iterator(self._iterators[name])
 
     def _attach_to_cgroups(self, probe: Probe) -> str | None:
-        if not self._plan.packet_cgroups:
+        if not self._plan.packet_cgroups and not self._plan.moving:
             return "no version 2 cgroup hierarchy is mounted"
         attach_type = {
             CGROUP_EGRESS: bpf.ATTACH_CGROUP_EGRESS,

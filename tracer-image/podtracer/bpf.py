@@ -17,11 +17,12 @@ from typing import NamedTuple
 _SYSCALL = {"x86_64": 321, "aarch64": 280}
 _libc = ctypes.CDLL(None, use_errno=True)
 
-MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_DELETE_ELEM = 1, 2, 3
-PROG_LOAD, OBJ_GET_INFO_BY_FD, RAW_TRACEPOINT_OPEN = 5, 15, 17
+MAP_CREATE, MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_DELETE_ELEM = 0, 1, 2, 3
+PROG_LOAD, PROG_TEST_RUN, OBJ_GET_INFO_BY_FD, RAW_TRACEPOINT_OPEN = 5, 10, 15, 17
 MAP_LOOKUP_BATCH, LINK_CREATE, ENABLE_STATS, ITER_CREATE = 24, 28, 32, 33
 
-PROG_TYPE_CGROUP_SKB, PROG_TYPE_TRACING = 8, 26
+MAP_TYPE_ARRAY = 2
+PROG_TYPE_CGROUP_SKB, PROG_TYPE_RAW_TRACEPOINT, PROG_TYPE_TRACING = 8, 17, 26
 ATTACH_CGROUP_INGRESS, ATTACH_CGROUP_EGRESS = 0, 1
 ATTACH_TRACE_RAW_TP, ATTACH_TRACE_ITER = 23, 28
 
@@ -230,6 +231,17 @@ def create_link(prog_fd: int, target_fd: int, attach_type: int) -> int:
     """Attach a program to a cgroup, or make a link of an iterator, and return the link."""
     attr = struct.pack("=IIII", prog_fd, target_fd, attach_type, 0)
     return command(LINK_CREATE, attr, "attach by link")
+
+
+def create_map(kind: int, key_bytes: int, value_bytes: int, entries: int) -> int:
+    """Make a map and return its descriptor."""
+    attr = struct.pack("=IIII", kind, key_bytes, value_bytes, entries)
+    return command(MAP_CREATE, attr, "create map")
+
+
+def run_once(prog_fd: int) -> None:
+    """Run a raw tracepoint program once, as this process (Linux 5.10)."""
+    command(PROG_TEST_RUN, struct.pack("=I", prog_fd), "run program")
 
 
 def run_iterator(prog_fd: int) -> None:

@@ -23,10 +23,14 @@ SHORTEST_ID = 12
 
 @dataclass(frozen=True)
 class Hierarchies:
-    """Mount points: of version 2, "" where there is none, and of version 1 by controller."""
+    """Mount points: of version 2, "" where there is none, and of version 1 by controller.
+
+    `level` is how deep below the kernel's root the one of version 2 begins.
+    """
 
     unified: str
     controllers: dict[str, str]
+    level: int = 0
 
     @property
     def mode(self) -> str:
@@ -36,15 +40,17 @@ class Hierarchies:
         return "hybrid" if self.controllers else "v2"
 
 
-def hierarchies(mountinfo: str = "/proc/self/mountinfo") -> Hierarchies:
-    """Read where cgroups are mounted (proc(5), mountinfo)."""
+def hierarchies(mountinfo: str = "/proc/self/mountinfo", root: str = "") -> Hierarchies:
+    """Read where cgroups are mounted (proc(5), mountinfo); `root` goes before every path."""
     unified = ""
     controllers: dict[str, str] = {}
     # Only the newline is escaped in paths, not what else Python takes for the end of a line.
     for line in os.fsdecode(Path(mountinfo).read_bytes()).split("\n")[:-1]:
         fields, _, source = line.partition(" - ")
         kind, _, options = source.split(" ", 2)
-        path = re.sub(r"\\(\d{3})", lambda match: chr(int(match[1], 8)), fields.split(" ")[4])
+        path = root + re.sub(
+            r"\\(\d{3})", lambda match: chr(int(match[1], 8)), fields.split(" ")[4]
+        )
         if kind == "cgroup2" and not unified:
             unified = path
         elif kind == "cgroup":
@@ -148,8 +154,8 @@ def container_of(folder: str) -> str:
 
 
 def depth(folder: str, known: Hierarchies) -> int:
-    """Level of a cgroup: 1 is a child of the root."""
-    return len(Path(folder).relative_to(known.unified).parts)
+    """Level of a cgroup: 1 is a child of the kernel's root."""
+    return known.level + len(Path(folder).relative_to(known.unified).parts)
 
 
 def cgroup_id(folder: str) -> int:

@@ -6,6 +6,7 @@ node; where there is no such link the first characters of the id have to do.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 
@@ -19,38 +20,45 @@ _LOG_LINK = re.compile(r"[^_]+_[^_]+_(.+)-([0-9a-f]{64})\.log")
 class ContainerNames:
     """Looks names up, and again when a cgroup appears that was not there before."""
 
-    def __init__(self, scope: Scope, log_links: str = LOG_LINKS) -> None:
+    def __init__(self, scope: Scope, folder: str = LOG_LINKS) -> None:
         self._scope = scope
-        self._log_links = log_links
-        self._names: dict[int, str | None] = {}
+        self._folder = folder
+        self._links: dict[str, str] = {}
+        self._containers: dict[int, str] = {}
 
     def name(self, cgroup: int) -> str | None:
         """Name of the container that a cgroup id belongs to, None where it is no container's."""
-        if cgroup not in self._names:
-            self._names.update(self._found())
+        identity = self.container(cgroup)
+        if not identity:
+            return None
+        name = self._scope.container_names.get(identity) or self._links.get(identity)
+        return name or identity[:SHORTEST_ID]
+
+    def container(self, cgroup: int) -> str:
+        """Id of the container that a cgroup id belongs to, "" where it is no container's."""
+        if cgroup not in self._containers:
+            self._containers.update(self._found())
             # A cgroup that is gone already, or outside the targets, has no name.
-            self._names.setdefault(cgroup, None)
-        return self._names[cgroup]
+            self._containers.setdefault(cgroup, "")
+            if not self._scope.moving:
+                self._links = log_links(self._folder)
+        return self._containers[cgroup]
 
-    def _found(self) -> dict[int, str | None]:
-        links = self._links()
-        names: dict[int, str | None] = {}
+    def _found(self) -> dict[int, str]:
+        containers: dict[int, str] = {}
         for target in self._scope.targets:
-            if not target.cgroup:
-                continue
-            for folder, _, _ in os.walk(target.cgroup):
-                identity = container_of(folder)
-                name = links.get(identity, identity[:SHORTEST_ID]) if identity else None
-                try:
-                    names[os.stat(folder).st_ino] = name
-                except FileNotFoundError:
-                    continue
-        return names
+            for top in filter(None, self._scope.folders(target.number)):
+                for folder, _, _ in os.walk(top):
+                    with contextlib.suppress(FileNotFoundError):
+                        containers[os.stat(folder).st_ino] = container_of(folder)
+        return containers
 
-    def _links(self) -> dict[str, str]:
-        try:
-            entries = os.listdir(self._log_links)
-        except OSError:
-            return {}
-        matches = (_LOG_LINK.fullmatch(entry) for entry in entries)
-        return {match[2]: match[1] for match in matches if match}
+
+def log_links(folder: str) -> dict[str, str]:
+    """Return container id -> name, as the kubelet's links say it."""
+    try:
+        entries = os.listdir(folder)
+    except OSError:
+        return {}
+    matches = (_LOG_LINK.fullmatch(entry) for entry in entries)
+    return {match[2]: match[1] for match in matches if match}

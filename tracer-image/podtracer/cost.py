@@ -22,21 +22,16 @@ def resident_bytes() -> int:
     return pages * resource.getpagesize()
 
 
-def cgroup_bytes(folder: str | None) -> int | None:
-    """Memory charged to the tracer's cgroup, maps included; None where it shares one."""
-    if folder is None:
-        return None
-    try:
-        return int(Path(folder, "memory.current").read_text())
-    except (OSError, ValueError):
-        return None
-
-
 class OwnCost:
-    """Own CPU time since the last look, and resident memory now."""
+    """Own CPU time since the last look, and memory now.
 
-    def __init__(self) -> None:
+    `memory_file` holds what the own cgroup is charged, the probes' tables included; None where the
+    tracer shares its cgroup with others.
+    """
+
+    def __init__(self, memory_file: str | None = None) -> None:
         self._before_ns = time.process_time_ns()
+        self._memory_file = memory_file
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of the health line."""
@@ -46,8 +41,16 @@ class OwnCost:
         return {
             "tracer_cpu_ns": spent,
             "tracer_rss_bytes": resident_bytes(),
-            "tracer_cgroup_bytes": None,
+            "tracer_cgroup_bytes": self._cgroup_bytes(),
         }
+
+    def _cgroup_bytes(self) -> int | None:
+        if self._memory_file is None:
+            return None
+        try:
+            return int(Path(self._memory_file).read_text())
+        except (OSError, ValueError):
+            return None
 
 
 class RunTime:

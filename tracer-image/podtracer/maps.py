@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from podtrace.wire.histogram import SLOTS
 from podtracer import bpf, records
 from podtracer.drain import OpenIntervals, SeriesTable
-from podtracer.plan import TARGET_ENTRIES, Plan
+from podtracer.plan import FILTER_SLOTS, TARGET_ENTRIES, Plan
 from podtracer.tables import DnsPending, FileTable, LabelTable, ProcessTable, entries
 from podtracer.tick import Tables
 
@@ -21,6 +21,8 @@ class OpenMaps:
         self._descriptors = descriptors
         self._sizes = plan.entries
         self._targets = self._map("targets", 8, 4, TARGET_ENTRIES)
+        self._filter = self._map("target_filter", 4, 1, FILTER_SLOTS)
+        self._entered: set[int] = set()
         self._sockets = self._map(
             "sockets", records.U64.size, records.SOCKET_VALUE.size, plan.entries["sockets"]
         )
@@ -61,9 +63,19 @@ class OpenMaps:
         """Tell the probes from when on waiting counts."""
         self._window_start.update(records.U32.pack(0), records.U64.pack(monotonic_ns))
 
+    def add_target(self, cgroup: int, number: int) -> None:
+        """Let what is in a cgroup belong to a target from now on."""
+        self._entered.add(cgroup)
+        self._targets.update(records.U64.pack(cgroup), records.U32.pack(number))
+        self._filter.update(records.U32.pack(cgroup % FILTER_SLOTS), b"\1")
+
     def drop_target(self, cgroup: int) -> None:
         """Let nothing belong any more to a cgroup that has gone."""
         self._targets.delete(records.U64.pack(cgroup))
+        self._entered.discard(cgroup)
+        slot = cgroup % FILTER_SLOTS
+        if all(other % FILTER_SLOTS != slot for other in self._entered):
+            self._filter.update(records.U32.pack(slot), b"\0")
 
     def losses(self) -> dict[str, int]:
         """Return what was lost since the last call, by place, and `suppressed`."""

@@ -87,6 +87,8 @@ _SIZE_FLAGS = {
 }
 RING_BYTES = 256 * 1024
 TARGET_ENTRIES = 4096
+FILTER_SLOTS = 1024
+"""Of a table that rules most cgroups out by the low bits of their ids."""
 
 CAST_MARK = 0x70001
 """Helper number that stands for bpf_rdonly_cast until the program is loaded."""
@@ -110,13 +112,15 @@ class Plan:
 
     `cgroups` maps cgroup ids to target numbers and `levels` are their depths below the root;
     `pids` maps host PIDs to target numbers and is used where there are no cgroups.
-    `packet_cgroups` are the directories where DNS packets are seen.
+    `packet_cgroups` are the directories where DNS packets are seen. `moving` targets are entered
+    and attached to by the tracer itself, as they come and go.
     """
 
     cgroups: Mapping[int, int] = field(default_factory=dict)
     levels: tuple[int, ...] = ()
     pids: Mapping[int, int] = field(default_factory=dict)
     packet_cgroups: tuple[str, ...] = ()
+    moving: bool = False
     thresholds: Thresholds = Thresholds()
     entries: Mapping[str, int] = field(default_factory=lambda: dict(ENTRIES))
     ring_bytes: int = RING_BYTES
@@ -135,6 +139,7 @@ class Plan:
             **{f"SCOPE_LEVEL_{index}": level for index, level in enumerate(levels)},
             **{flag: self.entries[name] for name, flag in _SIZE_FLAGS.items()},
             "TARGET_ENTRIES": TARGET_ENTRIES,
+            "FILTER_SLOTS": FILTER_SLOTS,
             "MAYBE_TARGET(id)": self._maybe_target(),
             "RING_PAGES": max(self.ring_bytes // mmap.PAGESIZE, 1),
             "LABEL_SEED": f"{label_seed}ULL",
@@ -148,6 +153,8 @@ class Plan:
 
     def _maybe_target(self) -> str:
         """An expression in C that is false for ids that are surely no target's."""
+        if self.moving:
+            return "passes_filter(id)"
         if not 0 < len(self.cgroups) <= _COMPARED_TARGETS:
             return "1"
         return "(" + "||".join(f"(id)=={cgroup}ULL" for cgroup in self.cgroups) + ")"

@@ -27,6 +27,8 @@ from podtracer.records import (
 DNS_TIMEOUT_NS = 5_000_000_000
 _TICKS_KEPT = 2
 _NEVER_IN_TABLE = -1
+_FIRST_PID = 1
+_MOST_FIRST = 1000
 
 
 def entries(table: bpf.Map, key_bytes: int, value_bytes: int) -> Iterator[tuple[bytes, bytes]]:
@@ -66,6 +68,7 @@ class ProcessTable:
         self._table = table
         self._before: dict[int, bytes] = {}
         self._ended: dict[int, tuple[int, int]] = {}
+        self._first_ended: dict[int, int] = {}
         self.running = 0
 
     def changes(self) -> list[Process]:
@@ -81,6 +84,7 @@ class ProcessTable:
                 changed.append(process)
                 if process.exit_ns:
                     self._ended[number] = (process.exit_ns, _TICKS_KEPT)
+                    self._note_first(process)
                 else:
                     self._ended.pop(number, None)
         self.running = running
@@ -103,6 +107,24 @@ class ProcessTable:
             bool(entered),
             process_name(name),
         )
+
+    def _note_first(self, process: Process) -> None:
+        code = process.exit_code
+        if process.pid == _FIRST_PID and code is not None:
+            self._first_ended[process.container_cgroup] = code
+            while len(self._first_ended) > _MOST_FIRST:
+                del self._first_ended[next(iter(self._first_ended))]
+
+    def exit_code_of(self, cgroup: int) -> int | None:
+        """How the first process of a container ended, by the id of its cgroup; None: not known."""
+        return self._first_ended.get(cgroup)
+
+    def running_rows(self) -> Iterator[Process]:
+        """Yield the processes that were running at the last look."""
+        for number, value in self._before.items():
+            process = self._row(number, value)
+            if not process.exit_ns:
+                yield process
 
     def name(self, number: int) -> str:
         """Name of a process that was seen, "" of any other."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from podtracer import cgroups
 from podtracer.errors import TracerError
@@ -21,18 +22,39 @@ class Target:
     name: str
     cgroup: str = ""
     pid: int = 0
+    namespace: str | None = None
+    pod: str | None = None
+    containers: tuple[str, ...] | None = None
 
     def as_fields(self) -> dict[str, Any]:
         """Return the target as the hello line has it."""
-        return {
+        fields: dict[str, Any] = {
             "id": self.number,
             "type": self.type,
             "name": self.name,
             "cgroup": self.cgroup or None,
             "pid": self.pid or None,
-            "namespace": None,
-            "pod": None,
+            "namespace": self.namespace,
+            "pod": self.pod,
         }
+        if self.containers is not None:
+            fields["containers"] = list(self.containers)
+        return fields
+
+
+@dataclass
+class Changes:
+    """What became of the targets since the last look.
+
+    `added` maps ids of cgroups that belong to a target now to their directories, `removed` are ids
+    that no longer do, `events` the fields of event lines, `named` ids of containers whose name is
+    known from now on.
+    """
+
+    added: dict[int, str] = field(default_factory=dict)
+    removed: list[int] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    named: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -44,6 +66,7 @@ class Scope:
     cgroup_ids: dict[int, int] = field(default_factory=dict)
     levels: tuple[int, ...] = ()
     pids: dict[int, int] = field(default_factory=dict)
+    exit_code_of: Callable[[int], int | None] = lambda cgroup: None
 
     @property
     def packet_cgroups(self) -> tuple[str, ...]:
@@ -54,17 +77,55 @@ class Scope:
             return (self.known.unified,)
         return tuple(target.cgroup for target in self.targets)
 
+    @property
+    def moving(self) -> bool:
+        """Whether directories come and go; else they are there from the start or never."""
+        return False
+
+    @property
+    def container_names(self) -> Mapping[str, str]:
+        """Names of containers by id, as far as the targets tell them."""
+        return {}
+
+    def folders(self, number: int) -> list[str]:
+        """Directories of a target."""
+        return [target.cgroup for target in self.targets if target.number == number]
+
     def gone(self) -> list[int]:
         """Ids of target cgroups that no longer exist; kernels use such ids again."""
         missing = []
         for identity, number in self.cgroup_ids.items():
-            folder = next(t.cgroup for t in self.targets if t.number == number)
-            try:
-                if os.stat(folder).st_ino != identity:
-                    missing.append(identity)
-            except FileNotFoundError:
+            if _inode(self.folders(number)[0]) != identity:
                 missing.append(identity)
         return missing
+
+    def changes(self, now_ns: int) -> Changes:
+        """Look again what there is of the targets, in monotonic nanoseconds."""
+        changed = Changes(removed=self.gone())
+        for identity in changed.removed:
+            changed.events.append(gone_event(self.cgroup_ids.pop(identity)))
+        return changed
+
+    def first_changes(self) -> Changes:
+        """What the probes were not told when they were loaded."""
+        return Changes()
+
+    def is_over(self, now_ns: int) -> bool:
+        """Whether nothing of the targets will come any more; not told of a set of processes."""
+        return not self.pids and not self.cgroup_ids
+
+
+def _inode(folder: str) -> int:
+    """Inode number of a directory, 0 where there is none."""
+    try:
+        return os.stat(folder).st_ino
+    except FileNotFoundError:
+        return 0
+
+
+def gone_event(number: int) -> dict[str, Any]:
+    """Return the fields of the event that says that a target is gone."""
+    return {"event": "target_gone", "process": 0, "target": number}
 
 
 def cgroup_scope(path: str, name: str, kind: str = "cgroup") -> Scope:

@@ -46,20 +46,28 @@ class Throttling:
         return gained
 
     def _folders(self, number: int) -> set[str]:
-        target = next(t for t in self._scope.targets if t.number == number)
-        controller = self._scope.known.controllers.get("cpu")
-        if not target.cgroup:
+        known = self._scope.known
+        controller = known.controllers.get("cpu")
+        tops = list(filter(None, self._scope.folders(number)))
+        if self._scope.pids:
             members = set(self._scope.pids)
         elif controller is None:
-            return {folder for folder, _, _ in os.walk(target.cgroup)}
+            return _below(tops)
+        elif self._scope.moving:
+            # The kubelet gives a pod the same path in every hierarchy.
+            return _below([controller + top[len(known.unified) :] for top in tops])
         else:
-            members = set(processes(target.cgroup))
+            members = {pid for top in tops for pid in processes(top)}
         folders = set()
         for pid in members:
             folder = _cpu_folder(pid, self._scope.known)
             if folder is not None:
                 folders.add(folder)
         return folders
+
+
+def _below(tops: list[str]) -> set[str]:
+    return {folder for top in tops for folder, _, _ in os.walk(top)}
 
 
 def _cpu_folder(pid: int, known: Hierarchies) -> str | None:

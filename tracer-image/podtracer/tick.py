@@ -104,6 +104,16 @@ class Tables:
         """What is the case at this moment."""
         return {"dns_pending": self._dns.pending, "processes": self._processes.running}
 
+    def exit_code_of(self, cgroup: int) -> int | None:
+        """How the first process of a container ended, by the id of its cgroup; None: not known."""
+        return self._processes.exit_code_of(cgroup)
+
+    def resend(self, concerned: Callable[[int], bool]) -> None:
+        """Send the processes of some cgroups again: their container has got a name."""
+        for process in self._processes.running_rows():
+            if concerned(process.container_cgroup):
+                self._unsent.setdefault((process.number, process.start_ns), process)
+
     def _forget(self, groups: dict[GroupKey, Group], process: int) -> None:
         for key, group in self._series.forget(process).items():
             groups[key].merge(group)

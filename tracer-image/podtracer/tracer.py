@@ -7,26 +7,31 @@ detached, then the counters are read a last time, so that the last tick holds al
 from __future__ import annotations
 
 import os
-import platform
 import select
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from podtrace.wire.schema import SCHEMA
-from podtrace.wire.version import VERSION
+from podtrace.wire.schema import EVENT
 from podtracer import cgroups, loader
 from podtracer.command import Command, remove_leftovers
 from podtracer.containers import ContainerNames
 from podtracer.cost import OwnCost, RunTime
 from podtracer.emit import Stream, StreamClosed
+from podtracer.ends import Ends
 from podtracer.errors import TracerError
+from podtracer.following import Following
+from podtracer.hello import hello_fields
+from podtracer.listeners import Listeners
 from podtracer.maps import OpenMaps
+from podtracer.node import node_files
+from podtracer.own_memory import own_memory_file
+from podtracer.own_pod import OwnPod
 from podtracer.plan import Plan, Thresholds, sizes_from_environment
-from podtracer.probes import SECTIONS
+from podtracer.pod_scope import PodScope
+from podtracer.pods import Pod
 from podtracer.ring import RingBuffer
 from podtracer.stops import Stops
-from podtracer.tables import DNS_TIMEOUT_NS
 from podtracer.target import Scope, alive, cgroup_scope, container_scope, process_scope
 from podtracer.throttle import Throttling
 
@@ -35,27 +40,31 @@ _SECOND_NS = 1_000_000_000
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks for; exactly one of the four scopes is given."""
+    """What the command line asks for; exactly one of the five scopes is given."""
 
     cgroup: str | None = None
     pid: int | None = None
     container: str | None = None
     command: tuple[str, ...] = ()
+    pods: tuple[Pod, ...] = ()
     name: str = ""
     seconds: float | None = None
+    unheard_seconds: float | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
     parent: int | None = None
     uid: int | None = None
     gid: int | None = None
     hidden: frozenset[str] = frozenset()
+    own: OwnPod = field(default_factory=OwnPod)
 
 
 def run(request: Request, stream: Stream) -> int:
     """Trace and write the stream; return the process's exit code."""
-    stops = Stops()
+    stops = Stops(marked_first=request.own.bare)
     command = None
     try:
-        remove_leftovers(cgroups.hierarchies())
+        if not request.pods:
+            remove_leftovers(cgroups.hierarchies())
         if request.command:
             known = cgroups.hierarchies()
             command = Command(request.command, request.uid, request.gid, known)
@@ -72,6 +81,8 @@ def run(request: Request, stream: Stream) -> int:
 
 
 def _scope(request: Request, command: Command | None) -> Scope:
+    if request.pods:
+        return _pod_scope(request)
     if command is not None:
         name = request.name or command.name
         if command.cgroup:
@@ -83,6 +94,11 @@ def _scope(request: Request, command: Command | None) -> Scope:
         return container_scope(request.container, request.name)
     assert request.pid is not None
     return process_scope(request.pid, request.name)
+
+
+def _pod_scope(request: Request) -> Scope:
+    root, known = node_files()
+    return PodScope(request.pods, known, root, time.monotonic_ns())
 
 
 class _Run:
@@ -99,9 +115,15 @@ class _Run:
         self._scope = scope
         self._command = command
         self._stops = stops
-        self._parent = request.parent
-        self._target_gone = False
+        self._listeners = self._make_listeners()
+        self._ends = Ends(stops, scope, command, request.parent, self._listeners)
         self._plan = self._make_plan()
+
+    def _make_listeners(self) -> Listeners | None:
+        seconds = self._request.unheard_seconds
+        if seconds is None:
+            return None
+        return Listeners(self._request.own.log_pattern(self._scope.known), seconds)
 
     def _make_plan(self) -> Plan:
         sizes, ring_bytes = sizes_from_environment()
@@ -110,6 +132,7 @@ class _Run:
             levels=self._scope.levels,
             pids=self._scope.pids,
             packet_cgroups=self._scope.packet_cgroups,
+            moving=self._scope.moving,
             thresholds=self._request.thresholds,
             entries=sizes,
             ring_bytes=ring_bytes,
@@ -120,7 +143,10 @@ class _Run:
         self._loaded = loader.load(self._plan, self._stops)
         try:
             self._open_tables()
+            self._following = Following(self._scope, self._loaded, self._maps)
+            self._following.apply(self._scope.first_changes())
             self._began_ns = self._tables.baseline()
+            self._ends.begin(self._began_ns, self._request.seconds)
             self._maps.set_window_start(self._began_ns)
             self._maps.losses()
             self._throttling = Throttling(self._scope)
@@ -152,37 +178,29 @@ class _Run:
     def _open_tables(self) -> None:
         self._wall_offset_ns = time.time_ns() - time.monotonic_ns()
         self._maps = OpenMaps(self._loaded.maps, self._plan)
-        self._tables = self._maps.tables(ContainerNames(self._scope).name, self._wall_offset_ns)
+        self._names = ContainerNames(self._scope)
+        self._tables = self._maps.tables(self._names.name, self._wall_offset_ns)
+        self._scope.exit_code_of = self._tables.exit_code_of
         self._ring = RingBuffer(self._loaded.maps["events"], self._plan.ring_bytes)
-        self._cost = OwnCost()
+        self._cost = OwnCost(own_memory_file() if self._request.pods else None)
         self._run_time = RunTime(list(self._loaded.programs.values()))
 
     def _say_hello(self) -> None:
-        self._deadline_ns = None
-        if self._request.seconds is not None:
-            self._deadline_ns = self._began_ns + int(self._request.seconds * _SECOND_NS)
         wall = self._wall_offset_ns
-        thresholds = self._request.thresholds
+        deadline_ns = self._ends.deadline_ns
+        fields = hello_fields(
+            self._scope,
+            self._loaded.probes,
+            self._request.thresholds,
+            self._request.own.node,
+            self._listeners,
+        )
         self._stream.hello(
             {
-                "schema": "{}.{}".format(*SCHEMA),
-                "tracer": VERSION,
-                "kernel": platform.release(),
-                "arch": platform.machine(),
-                "cgroup_mode": self._scope.known.mode,
-                "cpus": os.cpu_count() or 1,
+                **fields,
                 "window_start_ns": self._began_ns + wall,
-                "targets": [target.as_fields() for target in self._scope.targets],
-                "probes": self._loaded.probes,
-                "sections": _sections(self._loaded.probes),
-                "thresholds": {
-                    "rtt_spike_ns": thresholds.rtt_spike_ns,
-                    "slow_file_ns": thresholds.slow_file_ns,
-                    "long_block_ns": thresholds.long_block_ns,
-                    "dns_timeout_ns": DNS_TIMEOUT_NS,
-                },
                 "map_bytes": self._maps.size_bytes(),
-                "deadline_ns": None if self._deadline_ns is None else self._deadline_ns + wall,
+                "deadline_ns": None if deadline_ns is None else deadline_ns + wall,
             }
         )
 
@@ -195,15 +213,15 @@ class _Run:
         while True:
             now = time.monotonic_ns()
             self._run_time.step(now)
-            reason = self._reason_to_stop(now)
+            reason = self._ends.reason(now)
             if reason:
                 return reason
             if now >= next_tick_ns:
                 self._tick(now)
                 next_tick_ns = self._next_second(time.monotonic_ns())
             until = [next_tick_ns, self._run_time.wake_ns()]
-            if self._deadline_ns is not None:
-                until.append(self._deadline_ns)
+            if self._ends.deadline_ns is not None:
+                until.append(self._ends.deadline_ns)
             wait_ns = max(min(until) - time.monotonic_ns(), 0)
             for fd, flags in closed.poll(wait_ns / 1e6 + 0.2):
                 if fd == self._stops.fd:
@@ -215,34 +233,19 @@ class _Run:
         wall = now_ns + self._wall_offset_ns
         return (wall // _SECOND_NS + 1) * _SECOND_NS - self._wall_offset_ns
 
-    def _reason_to_stop(self, now_ns: int) -> str:
-        if self._stops.asked:
-            if self._parent is not None and os.getppid() != self._parent:
-                return "parent_died"
-            return "signal"
-        if self._target_gone:
-            return "target_gone"
-        if self._command is not None and self._command.poll() is not None:
-            return "command_exited"
-        if self._deadline_ns is not None and now_ns >= self._deadline_ns:
-            return "deadline"
-        if self._parent is not None and os.getppid() != self._parent:
-            return "parent_died"
-        return ""
-
-    def _target_is_gone(self) -> bool:
-        for identity in self._scope.gone():
-            number = self._scope.cgroup_ids.pop(identity)
-            self._maps.drop_target(identity)
-            self._stream.add("event", {"event": "target_gone", "process": 0, "target": number})
-        if self._scope.pids:
-            return self._tables.gauges["processes"] == 0
-        return not self._scope.cgroup_ids
-
     def _tick(self, now_ns: int) -> None:
+        if self._command is None:
+            self._follow(now_ns)
         self._collect(now_ns)
-        if self._command is None and self._target_is_gone():
-            self._target_gone = True
+        self._ends.look(now_ns, self._tables.gauges["processes"])
+
+    def _follow(self, now_ns: int) -> None:
+        changes = self._scope.changes(now_ns)
+        self._following.apply(changes)
+        if changes.named:
+            self._tables.resend(lambda cgroup: self._names.container(cgroup) in changes.named)
+        for event in changes.events:
+            self._stream.add(EVENT, event)
 
     def _collect(self, now_ns: int) -> None:
         self._tables.collect(self._stream, now_ns, self._throttling.gains())
@@ -256,6 +259,7 @@ class _Run:
         suppressed = losses.pop("suppressed")
         losses["recursion_missed"] = self._run_time.recursion_misses()
         losses["lines_dropped"] = 0
+        losses["packets_unseen"], self._following.unseen = self._following.unseen, 0
         losses["processes_unlisted"] = self._tables.unlisted
         return {
             "interval_ns": interval_ns,
@@ -278,24 +282,9 @@ class _Run:
         now = time.monotonic_ns()
         while self._loaded.links:
             os.close(self._loaded.links.pop())
-        if self._deadline_ns is not None and reason == "deadline":
-            now = max(now, self._deadline_ns)
+        self._following.close()
+        if self._ends.deadline_ns is not None and reason == "deadline":
+            now = max(now, self._ends.deadline_ns)
         self._collect(now)
         code = self._command.poll() if self._command is not None else None
         self._stream.end({"reason": reason, "exit_code": code})
-
-
-def _sections(probes: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Say which sections of the report are full, degraded or blank, and why."""
-    sections = {}
-    for section, families in SECTIONS.items():
-        missing = [
-            probe
-            for probe in probes
-            if probe["family"] in families and probe["state"] != "attached"
-        ]
-        blank = any(probe["family"] == families[0] for probe in missing)
-        reason = "; ".join(f"{probe['hook']}: {probe['reason']}" for probe in missing) or None
-        state = "blank" if blank else "degraded" if missing else "full"
-        sections[section] = {"state": state, "reason": reason}
-    return sections

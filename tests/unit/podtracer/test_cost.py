@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from podtracer import bpf
-from podtracer.cost import OwnCost, RunTime, cgroup_bytes, resident_bytes
+from podtracer.cost import OwnCost, RunTime, resident_bytes
 
 SECOND = 1_000_000_000
 SAMPLE = 50_000_000
@@ -138,8 +138,10 @@ def test_resident_memory_is_that_of_this_process() -> None:
     assert resident_bytes() == pytest.approx(int(line.split()[1]) * 1024, rel=0.2)
 
 
-def test_memory_of_a_cgroup_is_none_where_it_cannot_be_told(tmp_path: Path) -> None:
-    assert cgroup_bytes(None) is None
-    assert cgroup_bytes(str(tmp_path)) is None
-    (tmp_path / "memory.current").write_text("4096\n")
-    assert cgroup_bytes(str(tmp_path)) == 4096
+def test_memory_of_the_own_cgroup_is_read_from_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "memory.current"
+    cost = OwnCost(str(file))
+    assert cost.fields()["tracer_cgroup_bytes"] is None
+    file.write_text("4096\n")
+    assert cost.fields()["tracer_cgroup_bytes"] == 4096
+    assert OwnCost().fields()["tracer_cgroup_bytes"] is None

@@ -44,6 +44,7 @@ def test_flags_say_all_that_the_probes_are_compiled_for() -> None:
         "FILE_ENTRIES": "4096",
         "DNS_ENTRIES": "32",
         "TARGET_ENTRIES": "4096",
+        "FILTER_SLOTS": "1024",
         "MAYBE_TARGET(id)": "((id)==99ULL)",
         "RING_PAGES": "16",
         "LABEL_SEED": "12345ULL",
@@ -69,6 +70,11 @@ def test_few_targets_are_compared_with_and_many_looked_up(
     cgroups: dict[int, int], expression: str
 ) -> None:
     assert flags(Plan(cgroups=cgroups, levels=(1,)))["MAYBE_TARGET(id)"] == expression
+
+
+def test_targets_that_come_and_go_are_not_compiled_in() -> None:
+    plan = Plan(cgroups={7: 1}, levels=(1,), moving=True)
+    assert flags(plan)["MAYBE_TARGET(id)"] == "passes_filter(id)"
 
 
 def test_registers_are_those_of_the_architecture() -> None:

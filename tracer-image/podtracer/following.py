@@ -1,0 +1,84 @@
+"""Keeps the probes with targets whose cgroups come and go.
+
+What is new is entered in the probes' table of targets, gets the programs that see its packets, and
+what already runs in it is looked over by the iterators; what is gone is taken out again.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from podtracer import bpf
+from podtracer.loader import Loaded
+from podtracer.maps import OpenMaps
+from podtracer.probes import CGROUP_EGRESS, CGROUP_INGRESS, ITERATOR, PROBES
+from podtracer.target import Changes, Scope
+
+_ATTACH_TYPES = {
+    CGROUP_INGRESS: bpf.ATTACH_CGROUP_INGRESS,
+    CGROUP_EGRESS: bpf.ATTACH_CGROUP_EGRESS,
+}
+
+
+class Following:
+    """Applies the changes of a scope.
+
+    `unseen` counts the directories whose packets are not seen, since somebody last set it to 0.
+    """
+
+    def __init__(self, scope: Scope, loaded: Loaded, maps: OpenMaps) -> None:
+        self._scope = scope
+        self._loaded = loaded
+        self._maps = maps
+        self._links: dict[int, list[int]] = {}
+        self.unseen = 0
+
+    def apply(self, changes: Changes) -> None:
+        """Bring the probes up to date."""
+        for cgroup in changes.removed:
+            self._maps.drop_target(cgroup)
+            for link in self._links.pop(cgroup, ()):
+                os.close(link)
+        for cgroup, folder in changes.added.items():
+            # Packets first: a process that is told of must be seen asking.
+            self._attach(cgroup, folder)
+            self._maps.add_target(cgroup, self._scope.cgroup_ids[cgroup])
+        if changes.added:
+            self._look_over()
+
+    def _attach(self, cgroup: int, folder: str) -> None:
+        try:
+            directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            return
+        links = self._links.setdefault(cgroup, [])
+        try:
+            for probe in PROBES:
+                program = self._loaded.programs.get(probe.name)
+                if probe.hook in _ATTACH_TYPES and program is not None:
+                    links.append(bpf.create_link(program, directory, _ATTACH_TYPES[probe.hook]))
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                self.unseen += 1
+                self._refused(str(error))
+        finally:
+            os.close(directory)
+
+    def _refused(self, reason: str) -> None:
+        for probe in self._loaded.probes:
+            if probe["hook"] in _ATTACH_TYPES and probe["state"] == "attached":
+                probe.update(state="failed", reason=reason)
+
+    def _look_over(self) -> None:
+        for probe in PROBES:
+            program = self._loaded.programs.get(probe.name)
+            if probe.hook == ITERATOR and program is not None:
+                bpf.run_iterator(program)
+
+    def close(self) -> None:
+        """Detach from every directory."""
+        for links in self._links.values():
+            for link in links:
+                os.close(link)
+        self._links.clear()

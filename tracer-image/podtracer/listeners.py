@@ -1,0 +1,116 @@
+"""Whether anybody reads the tracer's log: a pod's output is followed by opening its log file.
+
+The kubelet opens the log for every `kubectl logs`, so with the node's processes in sight the reader
+is visible as a descriptor open for reading. Whoever writes the log, the container runtime, does not
+count, and neither does what runs in a pod: collectors of logs read everybody's.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+SECOND_NS = 1_000_000_000
+LOOK_NS = 5 * SECOND_NS
+FIRST_NS = 60 * SECOND_NS
+"""How long the first reader may take."""
+_POD = re.compile(r"pod[0-9a-f]{8}[0-9a-f_-]{24,28}")
+
+
+class Listeners:
+    """Looks for readers now and then; times are monotonic nanoseconds."""
+
+    def __init__(
+        self, log: re.Pattern[str] | None, patience_seconds: float, proc: str = "/proc"
+    ) -> None:
+        self._log = log
+        self._patience_ns = int(patience_seconds * SECOND_NS)
+        self._proc = proc
+        self._reader: int | None = None
+        self._heard_ns: int | None = None
+        self._began_ns = 0
+        self._next_ns = 0
+        self.reason = self._obstacle()
+
+    @property
+    def possible(self) -> bool:
+        """Whether a reader would be seen; `reason` says why not."""
+        return self.reason is None
+
+    def begin(self, now_ns: int) -> None:
+        """Start to wait for readers."""
+        self._began_ns = self._next_ns = now_ns
+
+    def unheard(self, now_ns: int) -> bool:
+        """Whether nobody has read for too long; looks no more often than every five seconds."""
+        if not self.possible or now_ns < self._next_ns:
+            return False
+        self._next_ns = now_ns + LOOK_NS
+        if self._is_read():
+            self._heard_ns = now_ns
+            return False
+        if self._heard_ns is None:
+            return now_ns - self._began_ns >= max(FIRST_NS, self._patience_ns)
+        return now_ns - self._heard_ns >= self._patience_ns
+
+    def _obstacle(self) -> str | None:
+        if self._log is None:
+            return "the tracer does not know which pod it is"
+        if any(os.O_WRONLY in self._modes(pid) for pid in self._processes()):
+            return None
+        return "no process of the node is seen to have the tracer's log open for writing"
+
+    def _is_read(self) -> bool:
+        if self._reader is not None and self._reads(self._reader):
+            return True
+        self._reader = next((pid for pid in self._processes() if self._reads(pid)), None)
+        return self._reader is not None
+
+    def _reads(self, pid: int) -> bool:
+        return self._modes(pid) == {os.O_RDONLY} and not self._is_in_another_pod(pid)
+
+    def _processes(self) -> Iterator[int]:
+        own = os.getpid()
+        for entry in os.listdir(self._proc):
+            if entry.isdigit() and int(entry) != own:
+                yield int(entry)
+
+    def _modes(self, pid: int) -> set[int]:
+        """How a process has the log open: O_RDONLY, O_WRONLY (which stands for O_RDWR too)."""
+        assert self._log is not None
+        modes: set[int] = set()
+        folder = f"{self._proc}/{pid}/fd"
+        try:
+            descriptors = os.listdir(folder)
+        except OSError:
+            return modes
+        for descriptor in descriptors:
+            try:
+                path = os.readlink(f"{folder}/{descriptor}")
+            except OSError:
+                continue
+            if path.startswith("/") and self._log.search(path):
+                modes.add(self._mode(pid, descriptor))
+        return modes
+
+    def _mode(self, pid: int, descriptor: str) -> int:
+        """Source: proc(5), fdinfo: flags in octal."""
+        try:
+            text = Path(self._proc, str(pid), "fdinfo", descriptor).read_text()
+        except OSError:
+            return os.O_WRONLY
+        flags = next(line.split()[1] for line in text.splitlines() if line.startswith("flags:"))
+        return os.O_WRONLY if int(flags, 8) & os.O_ACCMODE else os.O_RDONLY
+
+    def _is_in_another_pod(self, pid: int) -> bool:
+        """Whether a process runs in a pod that is not around us too, as a nested node's is."""
+        return bool(self._pods(str(pid)) - self._pods("self"))
+
+    def _pods(self, process: str) -> set[str]:
+        try:
+            text = Path(self._proc, process, "cgroup").read_text()
+        except OSError:
+            return set()
+        return set(_POD.findall(text))

@@ -1,0 +1,47 @@
+"""The node's own file system, as its processes see it.
+
+The tracer has a mount namespace of its own, in which the node's cgroups and the kubelet's links are
+not there. With the node's PID namespace they are reached through /proc/PID/root of its first
+process; where that one may not be looked into, through the next one that may.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+from podtracer.cgroups import Hierarchies, hierarchies
+from podtracer.errors import TracerError
+from podtracer.root_level import root_level
+
+_MOST_TRIED = 100
+
+
+def node_files(proc: str = "/proc") -> tuple[str, Hierarchies]:
+    """Return the folder that is the node's root, and the hierarchies that are mounted in it.
+
+    Raises TracerError where none can be seen, or where cgroups of version 2 are not among them.
+    """
+    pids = sorted(int(entry) for entry in os.listdir(proc) if entry.isdigit())
+    without = False
+    for pid in pids[:_MOST_TRIED]:
+        root = f"{proc}/{pid}/root"
+        try:
+            known = hierarchies(f"{proc}/{pid}/mountinfo", root)
+            os.listdir(root)
+        except OSError:
+            continue
+        if known.unified:
+            return root, replace(known, level=root_level(known.unified))
+        without = True
+    if without:
+        raise TracerError(
+            "no_cgroup2",
+            "this machine has no version 2 cgroup hierarchy mounted",
+            "Boot it with systemd.unified_cgroup_hierarchy=1 on the kernel's command line.",
+        )
+    raise TracerError(
+        "no_node_root",
+        "the tracer may not look into any process of this machine, so it does not see its cgroups",
+        "It needs the capability SYS_PTRACE, and hostPID: use the privileged profile.",
+    )
