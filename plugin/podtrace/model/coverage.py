@@ -12,14 +12,10 @@ from typing import Any
 
 from podtrace.model.histogram import NS_PER_SECOND
 from podtrace.model.snapshot import DegradedSection, Operations, Probe
-from podtrace.model.tally import SECTION_METRICS, SECTION_OF_EVENT, Tally
+from podtrace.model.tally import SECTION_METRICS, SECTION_OF_EVENT, SECTION_OF_METRIC, Tally
 
 FULL = "full"
 BLANK = "blank"
-
-_SECTION_OF = {
-    metric: section for section, metrics in SECTION_METRICS.items() for metric in metrics
-}
 
 
 class Coverage:
@@ -37,7 +33,7 @@ class Coverage:
             return True
         if not self._hello or name in self._unmeasured:
             return False
-        state = self._states.get(_SECTION_OF[name]) or {}
+        state = self._states.get(SECTION_OF_METRIC[name]) or {}
         return bool(state.get("state") != BLANK)
 
     def section(self, name: str) -> bool:
@@ -80,7 +76,8 @@ class Coverage:
         )
 
     def probes(self) -> tuple[Probe, ...]:
-        """Return every probe of the tracer."""
+        """Return every probe of every tracer."""
+        node = self._hello.get("node")
         return tuple(
             Probe(
                 name=item.get("name") or "",
@@ -88,6 +85,7 @@ class Coverage:
                 hook=item.get("hook") or "",
                 state=item.get("state") or "",
                 reason=item.get("reason"),
+                node=item.get("node") or node,
             )
             for item in self._hello.get("probes") or ()
         )

@@ -100,7 +100,7 @@ def _dns_timeouts(facts: Facts) -> Finding | None:
 
 def _dns_pending(facts: Facts) -> Finding | None:
     limits = facts.limits
-    pending = facts.ledger.gauges.get("dns_pending") or 0
+    pending = facts.ledger.tracers.gauges.get("dns_pending") or 0
     asked = max(facts.ledger.total("dns_query").count, pending)
     if pending < limits.least_count or pending < limits.dns_errors_ratio * asked:
         return None

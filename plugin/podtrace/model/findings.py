@@ -7,12 +7,13 @@ tight quota) is never more severe than that one and stands behind it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from podtrace.model.coverage import FULL, Coverage
 from podtrace.model.labels import Row, names_one_thing
 from podtrace.model.ledger import Ledger
+from podtrace.model.peers import PeerNames
 from podtrace.model.snapshot import Confidence, Issue, Severity
 from podtrace.model.tally import Tally
 from podtrace.model.thresholds import Thresholds
@@ -29,13 +30,19 @@ CONFIDENCES: tuple[Confidence, ...] = ("low", "medium", "high")
 
 @dataclass(frozen=True)
 class Facts:
-    """What the rules look at. `lost_ratio` is the share of records and ticks that were lost."""
+    """What the rules look at.
+
+    `lost_ratio` is the share of records and ticks that were lost; `peers` are names of addresses,
+    `pods` those of the pods among the targets.
+    """
 
     ledger: Ledger
     coverage: Coverage
     limits: Thresholds
     seconds: float
     lost_ratio: float
+    peers: PeerNames
+    pods: Mapping[int, str]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from podtrace.model.coverage import Coverage
 from podtrace.model.histogram import NS_PER_SECOND
 from podtrace.model.labels import Row
@@ -106,14 +108,22 @@ def run_queue_ratio(ledger: Ledger) -> float | None:
     return waiting / (waiting + running) if waiting + running else None
 
 
-def cpu_usage_section(ledger: Ledger, coverage: Coverage) -> tuple[CpuUse, ...] | None:
-    """Return CPU time by process, the busiest first; None if it was not measured."""
+def cpu_usage_section(
+    ledger: Ledger, coverage: Coverage, pods: Mapping[int, str]
+) -> tuple[CpuUse, ...] | None:
+    """Return CPU time by process, the busiest first; None if it was not measured.
+
+    Args:
+        ledger: the sums.
+        coverage: what this trace measures.
+        pods: names of the pods among the targets.
+    """
     if not coverage.section("cpu_usage"):
         return None
     waits_measured = coverage.metric("run_queue")
     ranked = sorted(
         (item for item in ledger.processes if item.real or item.cpu_ns or item.run_queue_ns),
-        key=lambda item: (-item.cpu_ns, item.host_pid),
+        key=lambda item: (-item.cpu_ns, item.host_pid, item.target),
     )
     return tuple(
         CpuUse(
@@ -121,6 +131,7 @@ def cpu_usage_section(ledger: Ledger, coverage: Coverage) -> tuple[CpuUse, ...] 
             host_pid=process.host_pid if process.real else None,
             process=process.name,
             container=process.container,
+            pod=pods.get(process.target),
             cpu_seconds=process.cpu_ns / NS_PER_SECOND,
             cpu_percent=100 * process.cpu_ns / ledger.measured_ns if ledger.measured_ns else 0.0,
             run_queue_seconds=process.run_queue_ns / NS_PER_SECOND if waits_measured else None,
@@ -130,15 +141,15 @@ def cpu_usage_section(ledger: Ledger, coverage: Coverage) -> tuple[CpuUse, ...] 
 
 
 def process_activity_section(
-    ledger: Ledger, coverage: Coverage
+    ledger: Ledger, coverage: Coverage, pods: Mapping[int, str]
 ) -> tuple[ProcessActivity, ...] | None:
-    """Return events by process, the busiest first; None if it was not measured."""
+    """Return events by process as `cpu_usage_section` does CPU time."""
     if not coverage.section("process_activity"):
         return None
     events = ledger.events
     ranked = sorted(
         (item for item in ledger.processes if item.events),
-        key=lambda item: (-item.total_events, item.host_pid),
+        key=lambda item: (-item.total_events, item.host_pid, item.target),
     )
     return tuple(
         ProcessActivity(
@@ -146,6 +157,7 @@ def process_activity_section(
             host_pid=process.host_pid if process.real else None,
             process=process.name,
             container=process.container,
+            pod=pods.get(process.target),
             entered=process.entered,
             events=process.total_events,
             errors=process.errors,

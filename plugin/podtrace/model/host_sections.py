@@ -69,6 +69,7 @@ class CpuUse:
     host_pid: int | None
     process: str
     container: str | None
+    pod: str | None
     cpu_seconds: float
     cpu_percent: float
     run_queue_seconds: float | None
@@ -82,6 +83,7 @@ class ProcessActivity:
     host_pid: int | None
     process: str
     container: str | None
+    pod: str | None
     entered: bool
     events: int
     errors: int

@@ -2,71 +2,54 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
 from typing import Any
 
+from podtrace.model.incidents import Incidents
 from podtrace.model.labels import LabelTable, ip_version
 from podtrace.model.processes import Process, ProcessTable
+from podtrace.model.recent import RecentTicks
 from podtrace.model.tally import NOTHING, SECTION_OF_EVENT, Tally, errors_among
+from podtrace.model.targets import TargetTable
+from podtrace.model.throughput import Throughput
 from podtrace.model.timeline import EventTimeline
+from podtrace.model.tracers import TracerTable
 from podtrace.wire import schema
 from podtrace.wire.ticks import Tick
-
-RECENT_TICKS = 60
-LEAST_PEAK_NS = 500_000_000
-"""A shorter tick says nothing about a peak rate."""
 
 LABEL_FIELDS = ("peer", "name", "path", "reason")
 FAMILY_METRICS = ("connect", "connect_attempt")
 
 
-@dataclass(frozen=True)
-class TickSums:
-    """One tick's tallies by metric."""
-
-    interval_ns: int
-    events: int
-    tallies: Mapping[str, Tally]
-
-
-@dataclass
-class Peak:
-    """Highest throughput of a single tick, in bytes per second."""
-
-    sent: float = 0.0
-    received: float = 0.0
-    both: float = 0.0
-    both_end_ns: int = 0
-    both_interval_ns: int = 0
-
-
 class Ledger:
-    """Folds whole ticks; everything adds up, in any order of ticks but for names of processes."""
+    """Folds whole ticks; everything adds up, in any order of ticks but for names of processes.
+
+    `ticks` counts those of all tracers; time that several of them measured counts once.
+    """
 
     def __init__(self) -> None:
         self.ticks = 0
-        self.measured_ns = 0
         self.first_start_ns: int | None = None
         self.last_end_ns: int | None = None
         self.totals: dict[str, Tally] = {}
         self.labels = {name: LabelTable() for name in LABEL_FIELDS}
         self.connect_families: dict[int, dict[str, Tally]] = {4: {}, 6: {}}
         self.processes = ProcessTable()
+        self.targets = TargetTable()
+        self.tracers = TracerTable()
         self.timeline = EventTimeline()
-        self.recent: deque[TickSums] = deque(maxlen=RECENT_TICKS)
-        self.target_events: Counter[int] = Counter()
+        self.recent = RecentTicks()
+        self.throughput = Throughput()
+        self.incidents = Incidents()
         self.event_lines: Counter[str] = Counter()
         self.unknown_metrics: Counter[str] = Counter()
-        self.peak = Peak()
-        self.lost: Counter[str] = Counter()
         self.suppressed = 0
         self.overflow = 0
-        self.gauges: dict[str, int] = {}
-        self.tracer_cpu_ns: int | None = None
-        self.tracer_memory_bytes: int | None = None
-        self.bpf_ns: int | None = None
+
+    @property
+    def measured_ns(self) -> int:
+        """Time that the ticks cover."""
+        return self.timeline.measured.total_ns
 
     def total(self, metric: str) -> Tally:
         """Return the metric's sums over the whole trace; empty where nothing was counted."""
@@ -77,28 +60,40 @@ class Ledger:
         """Finished operations of all metrics that are events."""
         return sum(self.total(metric).operations(metric) for metric in SECTION_OF_EVENT)
 
+    def process_of(self, line: dict[str, Any], stream: int) -> Process:
+        """Return the process of a series or event line as it is known now."""
+        target = self.targets.known(line.get("target"))
+        return self.processes.current(line.get("process") or 0, stream, target)
+
     def fold(self, tick: Tick) -> list[dict[str, Any]]:
         """Add a tick and return its event lines."""
         by_kind: dict[str, list[dict[str, Any]]] = {kind: [] for kind in schema.KINDS}
         for line in tick.lines:
             by_kind.get(line["kind"], []).append(line)
         for line in by_kind[schema.PROCESS]:
-            self.processes.update(line)
+            target = self.targets.known(line.get("target"))
+            self.processes.update(line, tick.stream, target)
         by_process: Counter[Process] = Counter()
         tallies: dict[str, Tally] = {}
         for line in by_kind[schema.SERIES]:
-            self._fold_series(line, tallies, by_process)
+            self._fold_series(line, tick.stream, tallies, by_process)
         for metric, tally in tallies.items():
             self.totals.setdefault(metric, Tally()).merge(tally)
         for line in by_kind[schema.EVENT]:
             if line["event"] in schema.EVENTS:
-                self.event_lines[line["event"]] += line.get("count") or 1
-        self._fold_time(tick.health, tallies, by_process)
-        self._fold_health(tick.health)
+                self._fold_event(line, tick.stream)
+        self._fold_time(tick, tallies, by_process)
+        self.tracers.row(tick.stream).fold(tick.number, tick.health)
+        self.suppressed += tick.health.get("suppressed") or 0
+        self.overflow += tick.health.get("overflow") or 0
         return by_kind[schema.EVENT]
 
     def _fold_series(
-        self, line: dict[str, Any], tallies: dict[str, Tally], by_process: Counter[Process]
+        self,
+        line: dict[str, Any],
+        stream: int,
+        tallies: dict[str, Tally],
+        by_process: Counter[Process],
     ) -> None:
         metric = line["metric"]
         if metric not in schema.METRICS:
@@ -112,21 +107,28 @@ class Ledger:
         family = ip_version(line.get("peer") or "") if metric in FAMILY_METRICS else None
         if family is not None:
             self.connect_families[family].setdefault(metric, Tally()).add(line)
-        process = self.processes.current(line["process"])
+        target = self.targets.known(line.get("target"))
+        self.targets.row(target).add(line)
+        process = self.processes.current(line["process"], stream, target)
         events = process.add(line)
         if events:
             by_process[process] += events
-            target = line.get("target") or 0
-            if target in self.target_events or len(self.target_events) < 1000:
-                self.target_events[target] += events
+
+    def _fold_event(self, line: dict[str, Any], stream: int) -> None:
+        name, number = line["event"], line.get("count") or 1
+        self.event_lines[name] += number
+        if name == "oom_kill":
+            self.targets.row(self.targets.known(line.get("target"))).oom_kills += number
+        elif name == "container_restart":
+            self.targets.row(self.targets.known(line.get("target"))).restarts += number
+        self.incidents.note(line, self.process_of(line, stream))
 
     def _fold_time(
-        self, health: dict[str, Any], tallies: dict[str, Tally], by_process: Counter[Process]
+        self, tick: Tick, tallies: dict[str, Tally], by_process: Counter[Process]
     ) -> None:
-        end_ns, interval_ns = health["time_ns"], health["interval_ns"]
+        end_ns, interval_ns = tick.health["time_ns"], tick.health["interval_ns"]
         start_ns = max(end_ns - interval_ns, 0)
         self.ticks += 1
-        self.measured_ns += interval_ns
         self.first_start_ns = min(start_ns, self.first_start_ns or start_ns)
         self.last_end_ns = max(end_ns, self.last_end_ns or 0)
         events: dict[str, int] = {}
@@ -139,36 +141,8 @@ class Ledger:
         leaders = by_process.most_common(1)
         leader, leader_events = leaders[0] if leaders else (None, 0)
         self.timeline.add(end_ns, interval_ns, events, errors, leader, leader_events)
-        self.recent.append(TickSums(interval_ns, sum(events.values()), tallies))
-        if interval_ns >= LEAST_PEAK_NS:
-            self._note_peak(tallies, end_ns, interval_ns)
-
-    def _note_peak(self, tallies: dict[str, Tally], end_ns: int, interval_ns: int) -> None:
-        sent = tallies.get("send", NOTHING).bytes * 1e9 / interval_ns
-        received = tallies.get("receive", NOTHING).bytes * 1e9 / interval_ns
-        peak = self.peak
-        peak.sent = max(peak.sent, sent)
-        peak.received = max(peak.received, received)
-        if sent + received > peak.both:
-            peak.both = sent + received
-            peak.both_end_ns, peak.both_interval_ns = end_ns, interval_ns
-
-    def _fold_health(self, health: dict[str, Any]) -> None:
-        self.lost.update(health.get("lost") or {})
-        self.suppressed += health.get("suppressed") or 0
-        self.overflow += health.get("overflow") or 0
-        if health["time_ns"] == self.last_end_ns:
-            self.gauges |= {
-                name: value
-                for name, value in (health.get("gauges") or {}).items()
-                if value is not None
-            }
-        self.tracer_cpu_ns = _sum(self.tracer_cpu_ns, health.get("tracer_cpu_ns"))
-        self.bpf_ns = _sum(self.bpf_ns, health.get("bpf_ns_estimate"))
-        memory = health.get("tracer_cgroup_bytes") or health.get("tracer_rss_bytes")
-        if memory is not None:
-            self.tracer_memory_bytes = max(memory, self.tracer_memory_bytes or 0)
-
-
-def _sum(total: int | None, delta: int | None) -> int | None:
-    return total if delta is None else (total or 0) + delta
+        self.recent.add(
+            tick.stream, self.last_end_ns, end_ns - start_ns, sum(events.values()), tallies
+        )
+        sent, received = (tallies.get(metric, NOTHING).bytes for metric in ("send", "receive"))
+        self.throughput.add(tick.stream, start_ns, end_ns, sent, received)

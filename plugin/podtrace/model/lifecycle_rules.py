@@ -63,7 +63,7 @@ def _container_restarted(facts: Facts) -> Finding | None:
 
 
 def _data_lost(facts: Facts) -> Finding | None:
-    lost = {place: count for place, count in facts.ledger.lost.items() if count}
+    lost = {place: count for place, count in facts.ledger.tracers.lost.items() if count}
     if not lost and not facts.lost_ratio:
         return None
     limit = facts.limits.lost_ratio

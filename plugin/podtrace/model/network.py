@@ -8,6 +8,7 @@ from collections.abc import Callable
 from podtrace.model.coverage import Coverage
 from podtrace.model.labels import Row, split_peer
 from podtrace.model.ledger import Ledger
+from podtrace.model.peers import PeerNames
 from podtrace.model.snapshot import (
     ConnectFamily,
     Connections,
@@ -46,7 +47,7 @@ def dns_section(ledger: Ledger, coverage: Coverage, limit: int) -> Dns | None:
         errors=answers.errors_by_count() if coverage.metric("dns") else None,
         timeouts=count("dns_timeout"),
         timeout_after_seconds=coverage.threshold_seconds("dns_timeout_ns"),
-        pending=ledger.gauges.get("dns_pending"),
+        pending=ledger.tracers.gauges.get("dns_pending"),
         retries=count("dns_retry"),
         targets=tuple(
             _dns_target(name, row)
@@ -66,7 +67,7 @@ def _dns_target(name: str, row: Row) -> DnsTarget:
     )
 
 
-def tcp_section(ledger: Ledger, coverage: Coverage, limit: int) -> Tcp | None:
+def tcp_section(ledger: Ledger, coverage: Coverage, names: PeerNames, limit: int) -> Tcp | None:
     """Return the section with `limit` rows, None if nothing of it was measured."""
     if not coverage.section("tcp"):
         return None
@@ -83,17 +84,18 @@ def tcp_section(ledger: Ledger, coverage: Coverage, limit: int) -> Tcp | None:
         send=ledger.total("send").transfer() if coverage.metric("send") else None,
         receive=ledger.total("receive").transfer() if coverage.metric("receive") else None,
         peers=tuple(
-            _tcp_peer(peer, row, calls_by_peer) for peer, row in busiest(rows, metrics, limit)
+            _tcp_peer(peer, names.of(peer), row, calls_by_peer)
+            for peer, row in busiest(rows, metrics, limit)
         ),
     )
 
 
-def _tcp_peer(peer: str, row: Row, calls_by_peer: bool) -> TcpPeer:
+def _tcp_peer(peer: str, name: str | None, row: Row, calls_by_peer: bool) -> TcpPeer:
     address, port = split_peer(peer)
     return TcpPeer(
         address=address,
         port=port,
-        name=None,
+        name=name,
         rtt=row.get("rtt", NOTHING).latency(),
         rtt_spikes=row.get("rtt_spike", NOTHING).count,
         retransmits=row.get("retransmit", NOTHING).count,
@@ -103,7 +105,9 @@ def _tcp_peer(peer: str, row: Row, calls_by_peer: bool) -> TcpPeer:
     )
 
 
-def connections_section(ledger: Ledger, coverage: Coverage, limit: int) -> Connections | None:
+def connections_section(
+    ledger: Ledger, coverage: Coverage, names: PeerNames, limit: int
+) -> Connections | None:
     """Return the section with `limit` rows, None if nothing of it was measured."""
     if not coverage.section("connections"):
         return None
@@ -116,26 +120,26 @@ def connections_section(ledger: Ledger, coverage: Coverage, limit: int) -> Conne
         latency=_latency(ledger, coverage, "connect"),
         attempts=count("connect_attempt"),
         failed=connects.failed if measured else None,
-        in_progress=ledger.gauges.get("connects_in_progress"),
+        in_progress=ledger.tracers.gauges.get("connects_in_progress"),
         accepted=count("accept"),
         errors=connects.errors_by_count() if measured else None,
         lifetime=_latency(ledger, coverage, "connection"),
         ipv4=_family(ledger.connect_families[4], attempts_measured) if measured else None,
         ipv6=_family(ledger.connect_families[6], attempts_measured) if measured else None,
         targets=tuple(
-            _connect_target(peer, row)
+            _connect_target(peer, names.of(peer), row)
             for peer, row in busiest(rows, ("connect_attempt", "connect"), limit)
         ),
     )
 
 
-def _connect_target(peer: str, row: Row) -> ConnectTarget:
+def _connect_target(peer: str, name: str | None, row: Row) -> ConnectTarget:
     address, port = split_peer(peer)
     connects = row.get("connect", NOTHING)
     return ConnectTarget(
         address=address,
         port=port,
-        name=None,
+        name=name,
         attempts=row.get("connect_attempt", NOTHING).count,
         failed=connects.failed,
         errors=connects.errors_by_count(),

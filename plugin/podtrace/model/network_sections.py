@@ -110,6 +110,7 @@ class ConnectionPattern:
 
     address: str
     port: int | None
+    name: str | None
     pattern: Pattern
     connects: int
     connects_per_second: float

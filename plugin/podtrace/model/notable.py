@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from podtrace.model.histogram import NS_PER_SECOND
+from podtrace.model.peers import PeerNames
 from podtrace.model.processes import Process
 
 
@@ -19,8 +20,10 @@ class Notable:
     host_pid: int | None
     process: str
     container: str | None
+    pod: str | None
     duration_seconds: float | None
     peer: str | None
+    peer_name: str | None
     name: str | None
     path: str | None
     error: str | None
@@ -32,19 +35,22 @@ class Notable:
     detail: str | None
 
 
-def notable(line: dict[str, Any], process: Process) -> Notable:
-    """Return the event of a line, with the process as it is known now."""
-    duration_ns = line.get("duration_ns")
+def notable(line: dict[str, Any], process: Process, pod: str | None, peers: PeerNames) -> Notable:
+    """Return the event of a line, with the process and the peer's name as they are known now."""
+    duration_ns, peer = line.get("duration_ns"), line.get("peer")
+    is_restart = line["event"] == "container_restart"
     return Notable(
         time_ns=line["time_ns"],
         event=line["event"],
         pid=process.pid if process.real else None,
         host_pid=process.host_pid if process.real else None,
         process=process.name,
-        container=process.container,
+        container=line.get("name") if is_restart else process.container,
+        pod=pod,
         duration_seconds=None if duration_ns is None else duration_ns / NS_PER_SECOND,
-        peer=line.get("peer"),
-        name=line.get("name"),
+        peer=peer,
+        peer_name=None if peer is None else peers.of(peer),
+        name=None if is_restart else line.get("name"),
         path=line.get("path"),
         error=line.get("error"),
         bytes=line.get("bytes"),

@@ -8,6 +8,7 @@ from podtrace.model.histogram import NS_PER_SECOND
 from podtrace.model.labels import Row, names_one_thing, split_peer
 from podtrace.model.ledger import Ledger
 from podtrace.model.network import busiest
+from podtrace.model.peers import PeerNames
 from podtrace.model.snapshot import (
     ConnectionPattern,
     ConnectionPatterns,
@@ -41,7 +42,7 @@ DIRECTION_RULE = (
 
 
 def connection_patterns(
-    ledger: Ledger, coverage: Coverage, limit: int
+    ledger: Ledger, coverage: Coverage, names: PeerNames, limit: int
 ) -> ConnectionPatterns | None:
     """Return the pattern of the `limit` busiest targets, None if connections were not measured."""
     if not coverage.section("connections"):
@@ -57,7 +58,7 @@ def connection_patterns(
     return ConnectionPatterns(
         rule=CONNECTION_RULE,
         targets=tuple(
-            _pattern(peer, row, sends_by_peer, seconds)
+            _pattern(peer, names.of(peer), row, sends_by_peer, seconds)
             for peer, row in busiest(rows, metrics, limit)
         ),
     )
@@ -71,7 +72,9 @@ def _is_target(peer: str, row: Row) -> bool:
     return port is not None and port < EPHEMERAL_PORT and ("rtt" in row or "send" in row)
 
 
-def _pattern(peer: str, row: Row, sends_by_peer: bool, seconds: float) -> ConnectionPattern:
+def _pattern(
+    peer: str, name: str | None, row: Row, sends_by_peer: bool, seconds: float
+) -> ConnectionPattern:
     address, port = split_peer(peer)
     connects = row.get("connect", NOTHING)
     established, failed = connects.count, connects.failed
@@ -102,6 +105,7 @@ def _pattern(peer: str, row: Row, sends_by_peer: bool, seconds: float) -> Connec
     return ConnectionPattern(
         address=address,
         port=port,
+        name=name,
         pattern=pattern,
         connects=begun,
         connects_per_second=per_second,
@@ -118,7 +122,7 @@ def network_io(ledger: Ledger, coverage: Coverage) -> NetworkIo | None:
         return None
     send, receive = ledger.total("send"), ledger.total("receive")
     seconds = ledger.measured_ns / NS_PER_SECOND
-    peak = ledger.peak
+    peak = ledger.throughput.peak
     sent_rate = send.bytes / seconds if seconds else None
     received_rate = receive.bytes / seconds if seconds else None
     both_rate = (send.bytes + receive.bytes) / seconds if seconds else None
@@ -132,7 +136,7 @@ def network_io(ledger: Ledger, coverage: Coverage) -> NetworkIo | None:
         peak_sent_bytes_per_second=_at_least(sent_rate, peak.sent),
         peak_received_bytes_per_second=_at_least(received_rate, peak.received),
         peak_bytes_per_second=_at_least(both_rate, peak.both),
-        peak_start=rfc3339(peak.both_end_ns - peak.both_interval_ns) if peak.both else None,
+        peak_start=rfc3339(peak.start_ns) if peak.both else None,
         send_receive_ratio=send.bytes / receive.bytes if receive.bytes else None,
         average_send_bytes=send.bytes / send.count if send.count else None,
         average_receive_bytes=receive.bytes / receive.count if receive.count else None,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from podtrace.model.histogram import NS_PER_SECOND
-from podtrace.model.ledger import Ledger
 from podtrace.model.tally import NOTHING, Tally
 from podtrace.wire.schema import METRICS
+
+KEPT_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -35,30 +38,81 @@ class Recent:
     kinds: tuple[RecentKind, ...]
 
 
-def recent(ledger: Ledger, seconds: float) -> Recent:
-    """Return rates and latencies over the newest ticks that make up at least `seconds`."""
-    measured_ns = events = 0
-    tallies: dict[str, Tally] = {}
-    for tick in reversed(ledger.recent):
-        if measured_ns >= seconds * NS_PER_SECOND:
-            break
-        measured_ns += tick.interval_ns
-        events += tick.events
-        for metric, tally in tick.tallies.items():
-            tallies.setdefault(metric, Tally()).merge(tally)
-    measured = measured_ns / NS_PER_SECOND
-    cpu_ns = tallies.get("cpu", NOTHING).durations.sum_ns
-    return Recent(
-        seconds=measured,
-        events=events,
-        events_per_second=events / measured if measured else None,
-        cpu_percent=100 * cpu_ns / measured_ns if measured_ns else None,
-        kinds=tuple(
-            _kind(metric, tallies.get(metric, NOTHING), measured)
-            for metric in METRICS
-            if metric in ledger.totals
-        ),
-    )
+@dataclass
+class _Second:
+    """What arrived while the newest clock of all tracers stood at one second."""
+
+    number: int
+    events: int = 0
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    measured_ns: Counter[int] = field(default_factory=Counter)
+
+
+class RecentTicks:
+    """The newest ticks of all tracers, by the second in which they arrived.
+
+    The clocks of nodes may differ. What counts here is when a tick arrived, as told by the newest
+    tick of any tracer, so that a node whose clock is behind is not left out.
+    """
+
+    def __init__(self) -> None:
+        self._seconds: deque[_Second] = deque(maxlen=KEPT_SECONDS)
+
+    def add(
+        self,
+        stream: int,
+        newest_end_ns: int,
+        interval_ns: int,
+        events: int,
+        tallies: Mapping[str, Tally],
+    ) -> None:
+        """Add a tick."""
+        number = -(-newest_end_ns // NS_PER_SECOND)
+        if not self._seconds or number > self._seconds[-1].number:
+            self._seconds.append(_Second(number))
+        second = self._seconds[-1]
+        second.events += events
+        second.measured_ns[stream] += interval_ns
+        _merge(second.tallies, tallies)
+
+    def last(self, seconds: float, metrics: Collection[str]) -> Recent:
+        """Return rates and latencies over the newest ticks that make up at least `seconds`.
+
+        Args:
+            seconds: of what was measured; tracers at the same time count once.
+            metrics: those that the trace has seen at all.
+        """
+        measured: Counter[int] = Counter()
+        measured_ns = events = 0
+        tallies: dict[str, Tally] = {}
+        for second in reversed(self._seconds):
+            if measured_ns >= seconds * NS_PER_SECOND:
+                break
+            measured.update(second.measured_ns)
+            measured_ns = max(measured.values())
+            events += second.events
+            _merge(tallies, second.tallies)
+        length = measured_ns / NS_PER_SECOND
+        cpu_ns = tallies.get("cpu", NOTHING).durations.sum_ns
+        return Recent(
+            seconds=length,
+            events=events,
+            events_per_second=events / length if length else None,
+            cpu_percent=100 * cpu_ns / measured_ns if measured_ns else None,
+            kinds=tuple(
+                _kind(metric, tallies.get(metric, NOTHING), length)
+                for metric in METRICS
+                if metric in metrics
+            ),
+        )
+
+
+def _merge(total: dict[str, Tally], tallies: Mapping[str, Tally]) -> None:
+    for metric, tally in tallies.items():
+        found = total.get(metric)
+        if found is None:
+            found = total[metric] = Tally()
+        found.merge(tally)
 
 
 def _kind(metric: str, tally: Tally, seconds: float) -> RecentKind:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from podtrace.model.bursts import find_bursts
-from podtrace.model.clock import rfc3339
 from podtrace.model.coverage import Coverage
 from podtrace.model.findings import Facts, find_issues
+from podtrace.model.fleet import Fleet
 from podtrace.model.histogram import NS_PER_SECOND
 from podtrace.model.host import (
     cpu_section,
@@ -19,25 +19,19 @@ from podtrace.model.host import (
     process_activity_section,
 )
 from podtrace.model.ledger import Ledger
+from podtrace.model.members import subject, target_section
 from podtrace.model.network import connections_section, dns_section, tcp_section
 from podtrace.model.notable import Notable, notable
+from podtrace.model.overview import start_of, summary_section, window_section
 from podtrace.model.patterns import connection_patterns, network_io
-from podtrace.model.recent import Recent, recent
+from podtrace.model.peers import PeerNames
+from podtrace.model.quality import lost_ratio, quality_section
+from podtrace.model.recent import Recent
 from podtrace.model.rules import RULES
-from podtrace.model.snapshot import (
-    Quality,
-    Snapshot,
-    StreamHealth,
-    Summary,
-    Target,
-    TargetMember,
-    Window,
-)
-from podtrace.model.tally import SECTION_OF_EVENT, errors_among
+from podtrace.model.snapshot import Snapshot, StreamHealth
 from podtrace.model.thresholds import Thresholds
-from podtrace.model.verdict import OPEN, verdict
+from podtrace.model.verdict import verdict
 from podtrace.wire.codec import Decoder
-from podtrace.wire.ticks import Ticks
 
 KEPT_NOTABLE = 200
 MAX_ROWS = 100
@@ -57,26 +51,49 @@ class Session:
     def __init__(self) -> None:
         self.ledger = Ledger()
         self.notable: deque[Notable] = deque(maxlen=KEPT_NOTABLE)
+        self._fleet = Fleet(self.ledger.tracers)
+        self._peers = PeerNames()
         self._decoder = Decoder()
-        self._ticks = Ticks()
         self._lines = 0
-        self._highest_tick = 0
-        self._finished = False
 
     @property
     def hello(self) -> dict[str, Any] | None:
-        """The tracer's hello line, once it came."""
-        return self._ticks.hello
+        """The hello lines that came, as one: not None once the first tracer has started."""
+        return self._fleet.hello
 
     @property
     def end(self) -> dict[str, Any] | None:
-        """The tracer's last line, once it came."""
-        return self._ticks.end
+        """The last lines as one: not None once every tracer has sent its own."""
+        return self._fleet.end
 
     @property
     def error(self) -> dict[str, Any] | None:
-        """The line with which a tracer gave up, if it did."""
-        return self._ticks.error
+        """The line with which a tracer gave up: not None once none of the others goes on."""
+        return self._fleet.error
+
+    @property
+    def streams_expected(self) -> int:
+        """Number of tracers that were started, 0 where it is not known.
+
+        Several have streams numbered from 1. One that never says anything makes the trace
+        incomplete.
+        """
+        return self._fleet.expected
+
+    @streams_expected.setter
+    def streams_expected(self, number: int) -> None:
+        self._fleet.expected = number
+
+    def name_nodes(self, nodes: Mapping[int, str]) -> None:
+        """Give the node of each stream, for what is said of tracers that never name theirs."""
+        self._fleet.nodes = dict(nodes)
+
+    def name_peers(self, names: Mapping[str, str]) -> None:
+        """Give names to addresses, `10.0.0.1`, `10.0.0.1:80` or `[fd00::1]:80`.
+
+        The mapping itself is kept, and looked into whenever a name is needed.
+        """
+        self._peers = PeerNames(names)
 
     def feed(self, chunk: bytes) -> list[Notable]:
         """Take bytes of the stream; return the events of the ticks that they complete.
@@ -91,26 +108,20 @@ class Session:
         found: list[Notable] = []
         for line in lines:
             self._lines += 1
-            for tick in self._ticks.feed(line):
-                self._highest_tick = max(self._highest_tick, tick.number)
-                processes = self.ledger.processes
-                found += [
-                    notable(item, processes.current(item.get("process") or 0))
-                    for item in self.ledger.fold(tick)
-                ]
+            for tick in self._fleet.feed(line):
+                found += [self._notable(item, tick.stream) for item in self.ledger.fold(tick)]
         self.notable.extend(found)
         return found
 
     def finish(self) -> list[Notable]:
         """Note that the stream is over; return the events of a last line without newline."""
         found = self.fold(self._decoder.flush())
-        self._ticks.flush()
-        self._finished = True
+        self._fleet.finish()
         return found
 
     def recent(self, seconds: float = 5) -> Recent:
         """Return rates and latencies of the last seconds."""
-        return recent(self.ledger, seconds)
+        return self.ledger.recent.last(seconds, self.ledger.totals)
 
     def snapshot(
         self,
@@ -125,168 +136,56 @@ class Session:
             now_ns: the wall clock, for the length of a window that is still open.
             rows: how many names, peers and files to list; fewer are faster.
         """
-        ledger, limits = self.ledger, thresholds or Thresholds()
+        ledger, limits, peers = self.ledger, thresholds or Thresholds(), self._peers
         coverage = Coverage(self.hello, ledger.totals)
-        lost_ratio = self._lost_ratio()
-        window = self._window(now_ns)
-        summary = self._summary(coverage)
+        lost = lost_ratio(self._fleet, ledger)
+        target = target_section(self._fleet, ledger, coverage)
+        window = window_section(self._fleet, ledger, now_ns)
+        summary = summary_section(ledger, coverage)
+        pods = self._fleet.pods
         seconds = ledger.measured_ns / NS_PER_SECOND
-        issues = find_issues(RULES, Facts(ledger, coverage, limits, seconds, lost_ratio))
+        facts = Facts(ledger, coverage, limits, seconds, lost, peers, pods)
+        issues = find_issues(RULES, facts)
         return Snapshot(
-            target=self._target(),
+            target=target,
             window=window,
-            verdict=verdict(window, summary, issues, lost_ratio, limits.lost_ratio),
+            verdict=verdict(
+                window, summary, issues, lost, limits.lost_ratio, subject(target.members)
+            ),
             summary=summary,
             time_budget=None,
             dns=dns_section(ledger, coverage, rows),
-            tcp=tcp_section(ledger, coverage, rows),
-            connections=connections_section(ledger, coverage, rows),
+            tcp=tcp_section(ledger, coverage, peers, rows),
+            connections=connections_section(ledger, coverage, peers, rows),
             filesystem=filesystem_section(ledger, coverage, rows),
             io_other=io_other_section(ledger, coverage),
             cpu=cpu_section(ledger, coverage),
-            cpu_usage=cpu_usage_section(ledger, coverage),
-            process_activity=process_activity_section(ledger, coverage),
+            cpu_usage=cpu_usage_section(ledger, coverage, pods),
+            process_activity=process_activity_section(ledger, coverage, pods),
             timeline=ledger.timeline.shown(
-                coverage, self._start_ns() or 0, ledger.last_end_ns or 0
+                coverage, start_of(self._fleet, ledger) or 0, ledger.last_end_ns or 0
             ),
             bursts=find_bursts(ledger.timeline),
-            connection_patterns=connection_patterns(ledger, coverage, rows),
+            connection_patterns=connection_patterns(ledger, coverage, peers, rows),
             network_io=network_io(ledger, coverage),
             issues=issues,
-            quality=self._quality(coverage),
+            quality=quality_section(self._fleet, ledger, coverage, self._stream_health()),
         )
 
-    def _missing_ticks(self) -> int:
-        """Return ticks that did not arrive whole; one that the stream's end cut off is none."""
-        last = max(self._highest_tick, (self.end or {}).get("tick") or 0)
-        return max(last - self.ledger.ticks, 0)
+    def _notable(self, line: dict[str, Any], stream: int) -> Notable:
+        process = self.ledger.process_of(line, stream)
+        return notable(line, process, self._fleet.pods.get(process.target), self._peers)
 
-    def _lost_ratio(self) -> float:
-        lost = self.ledger.lost.total()
-        records = lost / (lost + self.ledger.events) if lost else 0.0
-        missing = self._missing_ticks()
-        return max(records, missing / (missing + self.ledger.ticks) if missing else 0.0)
-
-    def _start_ns(self) -> int | None:
-        start_ns: int | None = (self.hello or {}).get("window_start_ns")
-        return start_ns or self.ledger.first_start_ns
-
-    def _window(self, now_ns: int | None) -> Window:
-        start_ns, end_ns = self._start_ns(), self.ledger.last_end_ns
-        over = self._finished or self.end is not None or self.error is not None
-        if now_ns is not None and not over:
-            end_ns = max(now_ns, end_ns or 0)
-        if end_ns is None:
-            end_ns = start_ns
-        reason = self._incomplete_reason()
-        length_ns = max(end_ns - start_ns, 0) if start_ns and end_ns else 0
-        return Window(
-            start=rfc3339(start_ns) if start_ns else None,
-            end=rfc3339(end_ns) if end_ns else None,
-            seconds=length_ns / NS_PER_SECOND,
-            measured_seconds=self.ledger.measured_ns / NS_PER_SECOND,
-            ticks=self.ledger.ticks,
-            complete=reason is None,
-            incomplete_reason=reason,
-            end_reason=(self.end or {}).get("reason"),
-            exit_code=(self.end or {}).get("exit_code"),
-        )
-
-    def _incomplete_reason(self) -> str | None:
-        if self.error is not None:
-            return f"the tracer gave up: {self.error['message']}"
-        if self.end is None and not self._finished:
-            return OPEN
-        if self.hello is None and not self.ledger.ticks:
-            return "nothing was received from the tracer"
-        if self.end is None:
-            return "the tracer ended without its last line"
-        missing = self._missing_ticks()
-        if missing:
-            return f"{missing} of {missing + self.ledger.ticks} ticks did not arrive whole"
-        return None
-
-    def _target(self) -> Target:
-        hello = self.hello or {}
-        members = tuple(
-            TargetMember(
-                id=item.get("id") or 0,
-                type=item.get("type") or "",
-                name=item.get("name") or "",
-                namespace=item.get("namespace"),
-                pod=item.get("pod"),
-                cgroup=item.get("cgroup"),
-                pid=item.get("pid"),
-                events=self.ledger.target_events[item.get("id") or 0],
-            )
-            for item in hello.get("targets") or ()
-        )
-        first = members[0] if members else None
-        return Target(
-            type=first.type if first else None,
-            name=", ".join(member.name for member in members) if members else None,
-            namespace=first.namespace if first else None,
-            pod=first.pod if first else None,
-            kernel=hello.get("kernel"),
-            arch=hello.get("arch"),
-            cgroup_mode=hello.get("cgroup_mode"),
-            cpus=hello.get("cpus"),
-            members=members,
-        )
-
-    def _summary(self, coverage: Coverage) -> Summary:
-        ledger = self.ledger
-        measured = bool(ledger.ticks)
-        seconds = ledger.measured_ns / NS_PER_SECOND
-        by_section: Counter[str] = Counter()
-        errors = 0
-        for metric, section in SECTION_OF_EVENT.items():
-            tally = ledger.total(metric)
-            by_section[section] += tally.operations(metric)
-            errors += errors_among(metric, tally.count, tally.errors)
-        events = by_section.total()
-
-        def count(metric: str) -> int | None:
-            return ledger.total(metric).count if coverage.metric(metric) else None
-
-        return Summary(
-            events=events if measured else None,
-            events_per_second=events / seconds if seconds else None,
-            errors=errors if measured else None,
-            operations=coverage.operations(by_section),
-            processes=ledger.processes.seen if measured else None,
-            execs=count("exec"),
-            exits=count("exit"),
-        )
-
-    def _quality(self, coverage: Coverage) -> Quality:
-        ledger, hello, ticks = self.ledger, self.hello or {}, self._ticks
-        lost = ledger.lost.total()
-        recorded = ledger.events + lost
-        cpu_ns = ledger.tracer_cpu_ns
-        share = cpu_ns / ledger.measured_ns if cpu_ns is not None and ledger.measured_ns else None
-        return Quality(
-            lost=dict(sorted(ledger.lost.items())),
-            lost_total=lost,
-            lost_ratio=lost / recorded if recorded else 0.0 if ledger.ticks else None,
-            overflow=ledger.overflow,
-            suppressed=ledger.suppressed,
-            probes=coverage.probes(),
-            degraded_sections=coverage.degraded_sections(),
-            stream=StreamHealth(
-                lines=self._lines - ticks.sequence.repeated,
-                damaged=dict(sorted((self._decoder.damage + ticks.damage).items())),
-                missing_lines=ticks.sequence.missing,
-                repeated_lines=ticks.sequence.repeated,
-                incomplete_ticks=self._missing_ticks(),
-                dropped_lines=ticks.dropped,
-                unknown_kinds=ticks.unknown.total(),
-            ),
-            tracer_version=hello.get("tracer"),
-            stream_schema=hello.get("schema"),
-            tracer_cpu_seconds=None if cpu_ns is None else cpu_ns / NS_PER_SECOND,
-            tracer_cpu_percent=None if share is None else 100 * share,
-            tracer_memory_bytes=ledger.tracer_memory_bytes,
-            map_bytes=hello.get("map_bytes"),
-            bpf_seconds_estimate=None if ledger.bpf_ns is None else ledger.bpf_ns / NS_PER_SECOND,
+    def _stream_health(self) -> StreamHealth:
+        fleet = self._fleet
+        streams = fleet.streams.values()
+        repeated = sum(ticks.sequence.repeated for ticks in streams)
+        return StreamHealth(
+            lines=self._lines - repeated,
+            damaged=dict(sorted((self._decoder.damage + fleet.damage).items())),
+            missing_lines=sum(ticks.sequence.missing for ticks in streams),
+            repeated_lines=repeated,
+            incomplete_ticks=fleet.missing_ticks,
+            dropped_lines=sum(ticks.dropped for ticks in streams),
+            unknown_kinds=sum(ticks.unknown.total() for ticks in streams),
         )

@@ -81,6 +81,7 @@ __all__ = [
     "TcpPeer",
     "Timeline",
     "TimelineBucket",
+    "Tracer",
     "Transfer",
     "Verdict",
     "Window",
@@ -97,26 +98,40 @@ Status = Literal["healthy", "info", "warning", "critical", "incomplete"]
 
 @dataclass(frozen=True)
 class TargetMember:
-    """One traced cgroup, process tree or container."""
+    """One traced pod, cgroup, process tree or container, and what it did."""
 
     id: int
     type: str
     name: str
     namespace: str | None
     pod: str | None
+    node: str | None
+    containers: tuple[str, ...]
     cgroup: str | None
     pid: int | None
     events: int
+    errors: int
+    cpu_seconds: float | None
+    connects_failed: int | None
+    dns_errors: int | None
+    retransmits: int | None
+    slow_file_operations: int | None
+    restarts: int
+    oom_kills: int
 
 
 @dataclass(frozen=True)
 class Target:
-    """What was traced, and on which kernel. All None when the stream had no hello line."""
+    """What was traced, and on which kernel. All None when the stream had no hello line.
+
+    `namespace` is that of all members, `pod` that of a single one.
+    """
 
     type: str | None
     name: str | None
     namespace: str | None
     pod: str | None
+    nodes: tuple[str, ...]
     kernel: str | None
     arch: str | None
     cgroup_mode: str | None
@@ -126,7 +141,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Window:
-    """When was traced. Rates are per `measured_seconds`: the ticks that arrived whole."""
+    """When was traced. Rates are per `measured_seconds`: the ticks that arrived whole.
+
+    Time that several tracers measured counts once; `ticks` are the most that one of them has.
+    """
 
     start: str | None
     end: str | None
@@ -182,6 +200,7 @@ class Probe:
     hook: str
     state: str
     reason: str | None
+    node: str | None = None
 
 
 @dataclass(frozen=True)
@@ -207,8 +226,28 @@ class StreamHealth:
 
 
 @dataclass(frozen=True)
+class Tracer:
+    """One tracer: what it is, and whether all of its stream arrived."""
+
+    stream: int
+    node: str | None
+    version: str | None
+    kernel: str | None
+    arch: str | None
+    start: str | None
+    end: str | None
+    ticks: int
+    lost_total: int
+    complete: bool
+    incomplete_reason: str | None
+    end_reason: str | None
+    cpu_seconds: float | None
+    memory_bytes: int | None
+
+
+@dataclass(frozen=True)
 class Quality:
-    """How far the numbers can be trusted, and what it cost to get them."""
+    """How far the numbers can be trusted, and what it cost to get them: all tracers together."""
 
     lost: Mapping[str, int]
     lost_total: int
@@ -218,6 +257,7 @@ class Quality:
     probes: tuple[Probe, ...]
     degraded_sections: tuple[DegradedSection, ...]
     stream: StreamHealth
+    tracers: tuple[Tracer, ...]
     tracer_version: str | None
     stream_schema: str | None
     tracer_cpu_seconds: float | None

@@ -21,6 +21,10 @@ SECTION_METRICS = {
 }
 """Which report section each metric belongs to."""
 
+SECTION_OF_METRIC = {
+    metric: section for section, metrics in SECTION_METRICS.items() for metric in metrics
+}
+
 OPERATION_SECTIONS = ("dns", "tcp", "connections", "filesystem", "processes")
 """Keys of `Operations`: the sections that have events."""
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 from podtrace.model.clock import rfc3339
 from podtrace.model.coverage import Coverage
 from podtrace.model.histogram import NS_PER_SECOND
+from podtrace.model.intervals import Interval, Intervals
 from podtrace.model.measures import Operations
 from podtrace.model.processes import Process
 from podtrace.model.snapshot import Timeline, TimelineBucket
@@ -52,9 +54,13 @@ class Bucket:
 
 
 class EventTimeline:
-    """Events of each stretch of `width` seconds, by number of the stretch since 1970."""
+    """Events of each stretch of `width` seconds, by number of the stretch since 1970.
+
+    Time that several tracers measured counts once.
+    """
 
     def __init__(self) -> None:
+        self.measured = Intervals()
         self.width = KEPT_WIDTHS[0]
         self.buckets: dict[int, Bucket] = {}
 
@@ -70,6 +76,7 @@ class EventTimeline:
         """Add a tick; one longer than a bucket is spread evenly, and its sums still hold."""
         width_ns = self.width * NS_PER_SECOND
         start_ns = max(end_ns - interval_ns, 0)
+        interval_ns = end_ns - start_ns
         first, last = start_ns // width_ns, max(end_ns - 1, start_ns) // width_ns
         if last - first > KEPT_BUCKETS:
             first = last
@@ -79,17 +86,26 @@ class EventTimeline:
             done_ns = interval_ns
             if index != last:
                 done_ns = min((index + 1) * width_ns - start_ns, interval_ns)
-            bucket = self.buckets.get(index)
-            if bucket is None:
-                bucket = self.buckets[index] = Bucket()
-            bucket.measured_ns += done_ns - before_ns
+            bucket = self._bucket(index)
             bucket.errors += _part(errors, before_ns, done_ns, interval_ns)
             for section, count in events.items():
                 part = _part(count, before_ns, done_ns, interval_ns)
                 bucket.events[section] = bucket.events.get(section, 0) + part
             bucket.lead(leader, _part(leader_events, before_ns, done_ns, interval_ns))
+        for fresh in self.measured.add(start_ns, end_ns):
+            if first == last:
+                self._bucket(last).measured_ns += fresh[1] - fresh[0]
+                continue
+            for index, length_ns in _pieces(fresh, width_ns):
+                self._bucket(index).measured_ns += length_ns
         while len(self.buckets) > KEPT_BUCKETS and self.width < KEPT_WIDTHS[-1]:
             self._coarsen()
+
+    def _bucket(self, index: int) -> Bucket:
+        bucket = self.buckets.get(index)
+        if bucket is None:
+            bucket = self.buckets[index] = Bucket()
+        return bucket
 
     def _coarsen(self) -> None:
         wider = KEPT_WIDTHS[KEPT_WIDTHS.index(self.width) + 1]
@@ -119,6 +135,16 @@ class EventTimeline:
                 for index in numbers
             ),
         )
+
+
+def _pieces(interval: Interval, width_ns: int) -> Iterator[tuple[int, int]]:
+    """Yield the buckets that a stretch of time touches, and how much of it lies in each."""
+    start_ns, stop_ns = interval
+    while start_ns < stop_ns:
+        index = start_ns // width_ns
+        end_ns = min((index + 1) * width_ns, stop_ns)
+        yield index, end_ns - start_ns
+        start_ns = end_ns
 
 
 def _merged(buckets: dict[int, Bucket], factor: int) -> dict[int, Bucket]:

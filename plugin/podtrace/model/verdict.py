@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from podtrace.model.fleet import OPEN
 from podtrace.model.snapshot import Issue, Status, Summary, Verdict, Window
 from podtrace.model.wording import number, percent, seconds
 
-OPEN = "tracing goes on"
-"""Reason of a window that is not over yet: no cause for doubt."""
-
 
 def verdict(
-    window: Window, summary: Summary, issues: Sequence[Issue], lost_ratio: float, lost_limit: float
+    window: Window,
+    summary: Summary,
+    issues: Sequence[Issue],
+    lost_ratio: float,
+    lost_limit: float,
+    subject: str | None = None,
 ) -> Verdict:
     """Say what is wrong first, what else, and whether the data can be trusted.
 
@@ -22,11 +25,15 @@ def verdict(
         issues: the findings in their order.
         lost_ratio: share of what was lost.
         lost_limit: share from which the numbers are not to be trusted.
+        subject: the pods in words.
     """
     worst = issues[0].severity if issues else None
     problems = [issue for issue in issues if issue.severity != "info"]
     doubt = _doubt(window, lost_ratio, lost_limit)
-    lines = _problem_lines(problems) if problems else [_quiet_line(window, summary, len(issues))]
+    if problems:
+        lines = _problem_lines(problems, subject)
+    else:
+        lines = [_quiet_line(window, summary, len(issues), subject)]
     if doubt:
         lines.append(doubt)
     return Verdict(status=_status(worst, window), lines=tuple(lines))
@@ -40,9 +47,10 @@ def _status(worst: Status | None, window: Window) -> Status:
     return worst or "healthy"
 
 
-def _problem_lines(problems: Sequence[Issue]) -> list[str]:
+def _problem_lines(problems: Sequence[Issue], subject: str | None) -> list[str]:
     first, *others = problems
-    lines = [f"{first.severity.capitalize()}: {first.title}."]
+    where = f"{subject}: " if subject else ""
+    lines = [f"{first.severity.capitalize()}: {where}{first.title}."]
     if others:
         named = "; ".join(issue.title for issue in others[:2])
         rest = len(others) - 2
@@ -50,13 +58,14 @@ def _problem_lines(problems: Sequence[Issue]) -> list[str]:
     return lines
 
 
-def _quiet_line(window: Window, summary: Summary, remarks: int) -> str:
+def _quiet_line(window: Window, summary: Summary, remarks: int, subject: str | None) -> str:
     if summary.events is None:
         return "Nothing was measured, so nothing can be said."
     length = seconds(round(window.seconds, 1 if window.seconds >= 1 else 3))
+    where = f" in {subject}" if subject else ""
     if not summary.events:
-        return f"Nothing happened in {length}: no events to judge by."
-    text = f"No problem found in {length} of {number(summary.events, 'event')}."
+        return f"Nothing happened{where} in {length}: no events to judge by."
+    text = f"No problem found{where} in {length} of {number(summary.events, 'event')}."
     return f"{text} See {number(remarks, 'remark')} below." if remarks else text
 
 

@@ -1,6 +1,22 @@
-"""Numbers inside the sentences of findings, verdict and rules."""
+"""Numbers and names inside the sentences of findings, verdict and rules."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+END_REASONS = {
+    "deadline": "the requested time was over",
+    "limit": "the longest time that a tracer may run was over",
+    "signal": "it was interrupted",
+    "parent_died": "the plugin that read it was gone",
+    "stdout_closed": "nobody read its output any more",
+    "unheard": "nobody read its log any more",
+    "target_gone": "the target was gone",
+    "command_exited": "the command ended",
+}
+"""Words for the reasons with which a tracer ends."""
+MOST_NODES = 3
+"""Nodes that a sentence names; of more it gives the number."""
 
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 
@@ -23,3 +39,15 @@ def number(count: float, singular: str, plural: str | None = None) -> str:
     """Return `1 query`, `5,000 queries`."""
     noun = singular if count == 1 else plural or singular + "s"
     return f"{count:,.0f} {noun}"
+
+
+def end_reason(reason: str) -> str:
+    """Return why a tracer ended, in words; a reason of a newer tracer as it is."""
+    return END_REASONS.get(reason, reason)
+
+
+def on_nodes(nodes: Sequence[str]) -> str:
+    """Return `on node-a, node-b` or `on node-a, node-b, node-c and 5 more nodes`."""
+    named = ", ".join(nodes[:MOST_NODES])
+    rest = len(nodes) - MOST_NODES
+    return f"on {named} and {number(rest, 'more node')}" if rest > 0 else f"on {named}"

@@ -7,7 +7,7 @@ terminal is low, the less worthy are left out, and lists are shortened before th
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from podtrace.model.verdict import OPEN
+from podtrace.model.fleet import OPEN
 from podtrace.report.escape import cell_width
 from podtrace.report.live_frame import Frame, Kind
 from podtrace.report.measures import endpoint

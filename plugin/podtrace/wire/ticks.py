@@ -41,6 +41,7 @@ class Tick:
     number: int
     lines: list[Line]
     health: Line
+    stream: int = 0
 
 
 @dataclass
@@ -100,10 +101,12 @@ class Ticks:
 
     `hello`, `end` and `error` are kept as attributes when they come; `unknown` counts lines of
     kinds that this version does not know, by kind. `incomplete` counts ticks that were given up,
-    `dropped` their lines. `damage` counts lines that could be read, but not be true.
+    `dropped` their lines. `damage` counts lines that could be read, but not be true. `stream` is
+    the number that the ticks get; `pending_lines` are held back for ticks that are not whole yet.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stream: int = 0) -> None:
+        self.stream = stream
         self.hello: Line | None = None
         self.end: Line | None = None
         self.error: Line | None = None
@@ -112,8 +115,8 @@ class Ticks:
         self.damage: Counter[str] = Counter()
         self.incomplete = 0
         self.dropped = 0
+        self.pending_lines = 0
         self._pending: dict[int, _Pending] = {}
-        self._pending_lines = 0
 
     def feed(self, line: Line) -> list[Tick]:
         """Take one line as the decoder gives it; return the tick that it completes, if any.
@@ -148,6 +151,11 @@ class Ticks:
         for number in list(self._pending):
             self._give_up(number)
 
+    def give_up_oldest(self) -> None:
+        """Give up the oldest of the ticks that are not whole."""
+        if self._pending:
+            self._give_up(min(self._pending))
+
     def _collect(self, line: Line) -> list[Tick]:
         number = line["tick"]
         pending = self._pending.get(number)
@@ -157,21 +165,21 @@ class Ticks:
             pending.health = line
         else:
             pending.lines.append(line)
-        self._pending_lines += 1
+        self.pending_lines += 1
         if pending.complete():
-            self._pending_lines -= len(pending.lines) + 1
+            self.pending_lines -= len(pending.lines) + 1
             del self._pending[number]
             assert pending.health is not None
             pending.lines.sort(key=_seq)
-            return [Tick(number, pending.lines, pending.health)]
-        while len(self._pending) > PENDING_TICKS or self._pending_lines > PENDING_LINES:
-            self._give_up(min(self._pending))
+            return [Tick(number, pending.lines, pending.health, self.stream)]
+        while len(self._pending) > PENDING_TICKS or self.pending_lines > PENDING_LINES:
+            self.give_up_oldest()
         return []
 
     def _give_up(self, number: int) -> None:
         pending = self._pending.pop(number)
         lines = len(pending.lines) + (pending.health is not None)
-        self._pending_lines -= lines
+        self.pending_lines -= lines
         self.incomplete += 1
         self.dropped += lines
 

@@ -45,6 +45,7 @@ from podtrace.model.snapshot import (
     TcpPeer,
     Timeline,
     TimelineBucket,
+    Tracer,
     Transfer,
     Verdict,
     Window,
@@ -87,6 +88,25 @@ def stream_health(lines: int = 640) -> StreamHealth:
     return StreamHealth(lines, {}, 0, 0, 0, 0, 0)
 
 
+def tracer() -> Tracer:
+    return Tracer(
+        stream=0,
+        node=None,
+        version="0.1.0",
+        kernel="6.18.44",
+        arch="x86_64",
+        start=instant(0),
+        end=instant(10),
+        ticks=10,
+        lost_total=0,
+        complete=True,
+        incomplete_reason=None,
+        end_reason="deadline",
+        cpu_seconds=0.0612,
+        memory_bytes=19_450_000,
+    )
+
+
 def quality() -> Quality:
     return Quality(
         lost={"ring_full": 0},
@@ -97,6 +117,7 @@ def quality() -> Quality:
         probes=probes(),
         degraded_sections=(),
         stream=stream_health(),
+        tracers=(tracer(),),
         tracer_version="0.1.0",
         stream_schema="1.0",
         tracer_cpu_seconds=0.0612,
@@ -109,9 +130,26 @@ def quality() -> Quality:
 
 def target() -> Target:
     member = TargetMember(
-        1, "cgroup", "shop", None, None, "/sys/fs/cgroup/unified/shop.slice", None, 9317
+        id=1,
+        type="cgroup",
+        name="shop",
+        namespace=None,
+        pod=None,
+        node=None,
+        containers=(),
+        cgroup="/sys/fs/cgroup/unified/shop.slice",
+        pid=None,
+        events=9317,
+        errors=15,
+        cpu_seconds=1.53,
+        connects_failed=7,
+        dns_errors=8,
+        retransmits=4,
+        slow_file_operations=16,
+        restarts=0,
+        oom_kills=0,
     )
-    return Target("cgroup", "shop", None, None, "6.18.44", "x86_64", "hybrid", 2, (member,))
+    return Target("cgroup", "shop", None, None, (), "6.18.44", "x86_64", "hybrid", 2, (member,))
 
 
 def window(seconds: float = 10.0) -> Window:
@@ -249,15 +287,16 @@ def busy() -> Snapshot:
             throttled_periods=0,
         ),
         cpu_usage=(
-            CpuUse(12, 48012, "burner", None, 1.21, 12.1, 0.19),
-            CpuUse(7, 48007, "shop-api", None, 0.31, 3.1, 0.02),
-            CpuUse(None, None, "unknown", None, 0.01, 0.1, None),
+            CpuUse(12, 48012, "burner", None, None, 1.21, 12.1, 0.19),
+            CpuUse(7, 48007, "shop-api", None, None, 0.31, 3.1, 0.02),
+            CpuUse(None, None, "unknown", None, None, 0.01, 0.1, None),
         ),
         process_activity=(
             ProcessActivity(
                 7,
                 48007,
                 "shop-api",
+                None,
                 None,
                 False,
                 8900,
@@ -266,7 +305,7 @@ def busy() -> Snapshot:
                 Operations(41, 2318, 26, 6515, 0),
             ),
             ProcessActivity(
-                31, 48031, "sh", None, True, 417, 0, 0.045, Operations(0, 0, 0, 405, 12)
+                31, 48031, "sh", None, None, True, 417, 0, 0.045, Operations(0, 0, 0, 405, 12)
             ),
         ),
         timeline=Timeline(1, buckets),
@@ -278,9 +317,13 @@ def busy() -> Snapshot:
         connection_patterns=ConnectionPatterns(
             PATTERN_RULE,
             (
-                ConnectionPattern("10.0.0.7", 443, "reuse", 13, 1.3, 0, 12, 0.61, 84.6),
-                ConnectionPattern("10.0.0.5", 5432, "failing", 7, 0.7, 7, 0, None, None),
-                ConnectionPattern("2001:db8::17", 8443, "occasional", 3, 0.3, 0, 3, 0.2, 33.3),
+                ConnectionPattern(
+                    "10.0.0.7", 443, "api.example", "reuse", 13, 1.3, 0, 12, 0.61, 84.6
+                ),
+                ConnectionPattern("10.0.0.5", 5432, None, "failing", 7, 0.7, 7, 0, None, None),
+                ConnectionPattern(
+                    "2001:db8::17", 8443, None, "occasional", 3, 0.3, 0, 3, 0.2, 33.3
+                ),
             ),
         ),
         network_io=NetworkIo(
@@ -458,7 +501,7 @@ def torn() -> Snapshot:
 def nothing() -> Snapshot:
     """A run that ended before its first interval: not even the hello line arrived."""
     return Snapshot(
-        target=Target(None, None, None, None, None, None, None, None, ()),
+        target=Target(None, None, None, None, (), None, None, None, None, ()),
         window=Window(None, None, 0.0, 0.0, 0, False, "the stream was empty", None, None),
         verdict=Verdict("incomplete", ("Nothing was received: the stream was empty.",)),
         summary=Summary(None, None, None, Operations(*(None,) * 5), None, None, None),
@@ -477,7 +520,22 @@ def nothing() -> Snapshot:
         network_io=None,
         issues=(),
         quality=Quality(
-            {}, 0, None, 0, 0, (), (), stream_health(0), None, None, None, None, None, None, None
+            {},
+            0,
+            None,
+            0,
+            0,
+            (),
+            (),
+            stream_health(0),
+            (),
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
         ),
     )
 
@@ -525,8 +583,10 @@ def notable(event: str, **fields: Any) -> Notable:
         host_pid=48012,
         process="nginx",
         container=None,
+        pod=None,
         duration_seconds=None,
         peer=None,
+        peer_name=None,
         name=None,
         path=None,
         error=None,
