@@ -10,8 +10,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import threading
-import time
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -19,29 +17,21 @@ from urllib.parse import unquote, urlsplit
 
 from podtrace.cluster.access import Access
 from podtrace.cluster.credentials import Credential, Credentials
-from podtrace.cluster.headers import query_string, request_headers, retry_after_seconds
+from podtrace.cluster.exchange import Exchange
 from podtrace.cluster.interface import Object, Query
 from podtrace.cluster.kubeconfig import configured
-from podtrace.cluster.login import Destination, Impersonation, proxy_for
-from podtrace.cluster.refusal import api_error
-from podtrace.cluster.streams import CHUNK_BYTES, LogStream, WatchStream
+from podtrace.cluster.login import Destination, proxy_for
+from podtrace.cluster.streams import LogStream, WatchStream
 from podtrace.cluster.tls import proxy_context, tls_context
-from podtrace.cluster.trouble import no_answer, no_object, proxy_unusable, too_slow, was_cut
+from podtrace.cluster.trouble import no_object, proxy_unusable
 from podtrace.errors import ApiError, ClusterError
 
 if TYPE_CHECKING:
     from kubernetes.client.rest import RESTClientObject
-    from urllib3 import BaseHTTPResponse
+    from urllib3 import BaseHTTPResponse, HTTPHeaderDict
 
-CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 30.0
 PAGE_ITEMS = 500
-_IDLE_SECONDS = 60.0
-"""Connections that were idle for longer are not used again: a firewall may have forgotten them, or
-this machine may have slept."""
-_PATIENCE_SECONDS = 10.0
-"""How long a server that says when to come back is obeyed before its answer becomes an error."""
-_LONGEST_ANSWER_BYTES = 256 << 20
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
@@ -49,34 +39,14 @@ class Api:
     """An ApiLike for a real cluster. Use `Api.connect`; nothing is sent before the first request.
 
     Args:
-        destination: the server.
-        credentials: who the user is.
-        impersonation: whom to act as.
+        exchange: with the server.
         namespace: where the user works.
-        timeout_seconds: of each answer; None for the default, 0 for none.
     """
 
-    def __init__(
-        self,
-        destination: Destination,
-        credentials: Credentials,
-        impersonation: Impersonation,
-        namespace: str,
-        timeout_seconds: float | None,
-    ) -> None:
+    def __init__(self, exchange: Exchange, namespace: str) -> None:
+        self._exchange = exchange
         self.namespace = namespace
-        self.server = destination.server
-        self._destination = destination
-        self._credentials = credentials
-        self._impersonation = impersonation
-        limit = ANSWER_SECONDS if timeout_seconds is None else timeout_seconds
-        self._timeout_seconds = limit or None
-        self._proxy = proxy_for(destination)
-        self._lock = threading.Lock()
-        self._client: RESTClientObject | None = None
-        self._client_of: Credential | None = None
-        self._used_seconds = 0.0
-        self._failures = _failures()
+        self.server = exchange.server
 
     @classmethod
     def connect(cls, access: Access) -> Api:
@@ -86,25 +56,28 @@ class Api:
             ClusterError: there is no kubeconfig, or it cannot be used.
         """
         config = configured(access)
-        credentials = Credentials(config.login, config.destination)
+        destination = config.destination
+        proxy = proxy_for(destination)
+        credentials = Credentials(config.login, destination)
+        limit = access.request_timeout_seconds
         try:
-            return cls(
-                config.destination,
+            exchange = Exchange(
+                destination.server,
+                proxy,
                 credentials,
                 config.login.impersonation,
-                config.namespace,
-                access.request_timeout_seconds,
+                lambda credential: _Connections(destination, proxy, credential),
+                _failures(),
+                ANSWER_SECONDS if limit is None else limit or None,
             )
         except BaseException:
             credentials.close()
             raise
+        return cls(exchange, config.namespace)
 
     def close(self) -> None:
         """Close idle connections and end what is still logging in."""
-        self._credentials.close()
-        with self._lock:
-            if self._client is not None:
-                self._client.close()
+        self._exchange.close()
 
     def get(self, path: str, **query: Query) -> Object:
         """Return the object at a path."""
@@ -138,8 +111,9 @@ class Api:
 
     def stream(self, path: str, *, read_timeout_seconds: float | None, **query: Query) -> LogStream:
         """Open an answer that comes bit by bit; returns when its first line is there."""
-        response = self._answer("GET", path, query, None, read_timeout_seconds)
-        return LogStream(response, lambda error: self._trouble(error, read_timeout_seconds))
+        exchange = self._exchange
+        response = exchange.answer("GET", path, query, None, read_timeout_seconds)
+        return LogStream(response, lambda error: exchange.trouble(error, read_timeout_seconds))
 
     def watch(
         self, path: str, *, read_timeout_seconds: float | None = None, **query: Query
@@ -173,8 +147,9 @@ class Api:
     def _object(
         self, method: str, path: str, query: Mapping[str, Query], body: Mapping[str, Any] | None
     ) -> Object:
-        response = self._answer(method, path, query, body, self._timeout_seconds)
-        content = self._content(response)
+        exchange = self._exchange
+        response = exchange.answer(method, path, query, body, exchange.timeout_seconds)
+        content = exchange.content(response)
         try:
             answer = json.loads(content)
         except (ValueError, RecursionError):
@@ -183,104 +158,37 @@ class Api:
             raise no_object(self.server, path, content)
         return answer
 
-    def _answer(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, Query],
-        body: Mapping[str, Any] | None,
-        read_seconds: float | None,
-    ) -> BaseHTTPResponse:
-        """Return an answer that is no error, unread."""
-        give_up_seconds = time.monotonic() + _PATIENCE_SECONDS
-        url = self.server + path + query_string(query)
-        may_log_in = may_repeat = True
-        while True:
-            credential = self._credentials.current()
-            try:
-                response = self._send(credential, method, url, body, read_seconds)
-            except self._failures as error:
-                # A server may close an idle connection in the moment that it is used again.
-                if may_repeat and method == "GET" and was_cut(error):
-                    may_repeat = False
-                    continue
-                raise self._trouble(error, read_seconds) from error
-            if response.status < HTTPStatus.MULTIPLE_CHOICES:
-                return response
-            content = self._content(response)
-            if response.status == HTTPStatus.UNAUTHORIZED and may_log_in:
-                may_log_in = False
-                if self._credentials.replaced(credential):
-                    continue
-            pause = retry_after_seconds(response.headers)
-            if pause is not None and time.monotonic() + pause < give_up_seconds:
-                time.sleep(pause)
-                continue
-            raise api_error(response.status, content, method=method, path=path, server=self.server)
 
-    def _send(
-        self,
-        credential: Credential,
-        method: str,
-        url: str,
-        body: Mapping[str, Any] | None,
-        read_seconds: float | None,
-    ) -> BaseHTTPResponse:
-        client = self._client_for(credential)
-        connect_seconds = min(CONNECT_SECONDS, self._timeout_seconds or CONNECT_SECONDS)
-        answer: BaseHTTPResponse = client.request(  # type: ignore[no-untyped-call]
-            method,
-            url,
-            headers=request_headers(credential, self._impersonation),
-            body=body,
-            _request_timeout=(connect_seconds, read_seconds),
-        ).response
-        return answer
-
-    def _client_for(self, credential: Credential) -> RESTClientObject:
-        with self._lock:
-            known, now = self._client_of, time.time()
-            if (
-                self._client is None
-                or known is None
-                or (known.certificate, known.key) != (credential.certificate, credential.key)
-            ):
-                self._client = _client(self._destination, self._proxy, credential)
-                self._client_of = credential
-            elif now - self._used_seconds > _IDLE_SECONDS:
-                self._client.close()
-            self._used_seconds = now
-            return self._client
-
-    def _content(self, response: BaseHTTPResponse) -> bytes:
-        limit = self._timeout_seconds
-        begin = time.monotonic()
-        content = bytearray()
-        try:
-            for chunk in response.stream(CHUNK_BYTES):
-                content += chunk
-                if limit is not None and time.monotonic() - begin > limit:
-                    raise too_slow(self.server, limit)
-                if len(content) > _LONGEST_ANSWER_BYTES:
-                    raise ClusterError(f"{self.server} gave an answer that does not end")
-        except self._failures as error:
-            response.close()
-            raise self._trouble(error, limit) from error
-        except ClusterError:
-            response.close()
-            raise
-        return bytes(content)
-
-    def _trouble(self, error: Exception, seconds: float | None) -> ClusterError:
-        return no_answer(error, self.server, self._proxy, seconds)
-
-
-def _client(destination: Destination, proxy: str, credential: Credential) -> RESTClientObject:
-    """Return a transport.
+class _Connections:
+    """The package's transport as an `exchange.Transport`.
 
     Raises:
         ClusterError: a certificate or proxy that cannot be used.
     """
+
+    def __init__(self, destination: Destination, proxy: str, credential: Credential) -> None:
+        self._client = _client(destination, proxy, credential)
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        headers: HTTPHeaderDict,
+        body: Mapping[str, Any] | None,
+        timeouts: tuple[float, float | None],
+    ) -> BaseHTTPResponse:
+        """Send a request and return its answer, unread, whatever its status."""
+        answer: BaseHTTPResponse = self._client.request(  # type: ignore[no-untyped-call]
+            method, url, headers=headers, body=body, _request_timeout=timeouts
+        ).response
+        return answer
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        self._client.close()
+
+
+def _client(destination: Destination, proxy: str, credential: Credential) -> RESTClientObject:
     import urllib3
     from kubernetes.client.configuration import Configuration
     from kubernetes.client.rest import RESTClientObject
@@ -322,9 +230,14 @@ def _client(destination: Destination, proxy: str, credential: Credential) -> RES
 
 def _failures() -> tuple[type[Exception], ...]:
     """Return what the transport raises; ValueError is a header that cannot be sent."""
-    import urllib3
-    from kubernetes.client.exceptions import OpenApiException
-
+    try:
+        import urllib3
+        from kubernetes.client.exceptions import OpenApiException
+    except ImportError as error:
+        raise ClusterError(
+            f"the Python package {error.name} is needed to talk to a cluster, and is not there",
+            "install podtrace with all that it needs: pip install podtrace, or make deps",
+        ) from error
     return (
         urllib3.exceptions.HTTPError,
         OpenApiException,
