@@ -57,6 +57,10 @@ bench: $(COMPLETE) ## measure what tracing costs, beside bpftrace (as root; minu
 	$(BIN)/python tests/bench/idle_cost.py
 	$(BIN)/python tests/bench/read_cost.py
 
+.PHONY: image
+image: ## build the tracer's image: IMAGE=name:tag PLATFORM= BASE= OUTPUT=file BUILDER=
+	@scripts/build-image.sh
+
 .PHONY: lint
 lint: $(COMPLETE) ## check style, types and layers
 	$(BIN)/ruff check .
