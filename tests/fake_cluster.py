@@ -7,8 +7,9 @@ r"""A cluster in memory that answers what podtrace.cluster.interface.ApiLike ask
     api.logs["shop", "podtrace-abc-1"] = [b'{"kind":...}\n', 0.2, ClusterError("cut")]
     api.deny("create", "jobs")
 
-Objects are kept by path. Errors are those of the real Api, word for word. What was asked stands in
-`calls`. `on_create` is called with each object that was created and may change the cluster.
+Objects are kept by path; `answers` are what stands at other paths, such as /version. Errors are
+those of the real Api, word for word. What was asked stands in `calls`. `on_create` is called with
+each object that was created and may change the cluster.
 """
 
 from __future__ import annotations
@@ -29,16 +30,26 @@ from podtrace.errors import ApiError
 
 SERVER = "https://cluster.test:6443"
 
+ANSWERS: dict[str, Object] = {
+    "/version": {"major": "1", "minor": "34", "gitVersion": "v1.34.4"},
+    "/apis/authentication.k8s.io/v1/selfsubjectreviews": {
+        "status": {"userInfo": {"username": "jane", "groups": ["dev", "system:authenticated"]}}
+    },
+}
+"""What is asked for at paths where no objects are kept."""
+
 _KINDS = {
     "CronJob": "cronjobs",
     "DaemonSet": "daemonsets",
     "Deployment": "deployments",
     "Event": "events",
     "Job": "jobs",
+    "LimitRange": "limitranges",
     "Namespace": "namespaces",
     "Node": "nodes",
     "Pod": "pods",
     "ReplicaSet": "replicasets",
+    "ResourceQuota": "resourcequotas",
     "RuntimeClass": "runtimeclasses",
     "Service": "services",
     "StatefulSet": "statefulsets",
@@ -128,6 +139,7 @@ class FakeApi:
     logs: dict[tuple[str, str], Iterable[Any] | Callable[[dict[str, Query]], Iterable[Any]]] = (
         field(default_factory=dict)
     )
+    answers: dict[str, Object] = field(default_factory=lambda: copy.deepcopy(ANSWERS))
     calls: list[Call] = field(default_factory=list)
     on_create: Callable[[Object], None] | None = None
     watches: list[_FakeWatch] = field(default_factory=list)
@@ -196,6 +208,8 @@ class FakeApi:
     # What podtrace asks
 
     def get(self, path: str, **query: Query) -> Object:
+        if path in self.answers:
+            return self._answer("GET", path, query)
         parts = self._enter("GET", path, query, "get" if _parts(path)["name"] else "list")
         with self._lock:
             if not parts["name"]:
@@ -203,6 +217,8 @@ class FakeApi:
             return copy.deepcopy(self._stored(path, parts))
 
     def post(self, path: str, body: Mapping[str, Any], **query: Query) -> Object:
+        if path in self.answers:
+            return self._answer("POST", path, query, body)
         self._enter("POST", path, query, "create", body)
         created = copy.deepcopy(dict(body))
         namespace = _parts(path)["namespace"]
@@ -279,6 +295,14 @@ class FakeApi:
         return not self._is_denied(verb, whole, namespace)
 
     # How it answers
+
+    def _answer(
+        self, method: str, path: str, query: Mapping[str, Query], body: Any = None
+    ) -> Object:
+        with self._lock:
+            self.calls.append(Call(method, path, dict(query), copy.deepcopy(body)))
+        self._raise_if_failing(method, path)
+        return copy.deepcopy(self.answers[path])
 
     def _enter(
         self, method: str, path: str, query: Mapping[str, Query], verb: str, body: Any = None
