@@ -73,10 +73,15 @@ def check_pod_admission(
 
 
 def check_job_admission(
-    api: ApiLike, plan: TracerPlan, settings: LaunchSettings
-) -> tuple[Check, Object | None]:
-    """Ask whether the Job around the tracer pod is admitted."""
-    return _admission(api, JOB, "jobs", lambda: tracer_job(plan, settings), settings)
+    api: ApiLike, plan: TracerPlan, settings: LaunchSettings, pod: Check
+) -> Check:
+    """Ask whether the Job around the tracer pod is admitted; `pod` is the answer about that."""
+    check, _ = _admission(api, JOB, "jobs", lambda: tracer_job(plan, settings), settings)
+    if pod.state == FAILED and check.state == OK:
+        return Check(JOB, OK, "the server would admit the Job, which then gets no pod")
+    if (check.state, check.found) == (pod.state, pod.found) and check.fix is not None:
+        return Check(JOB, check.state, check.found, f"see {POD}")
+    return check
 
 
 def check_pod_security(namespace: Object | None, admitted: Check) -> Check:
@@ -99,12 +104,15 @@ def check_pod_security(namespace: Object | None, admitted: Check) -> Check:
         return Check(POD_SECURITY, OK, found)
     if admitted.state == OK:
         return Check(POD_SECURITY, OK, f"{found}; you are exempt: the tracer pod is admitted")
+    found = f"{found}; the tracer pod needs {_PRIVILEGED}"
+    if admitted.state == FAILED:
+        return Check(POD_SECURITY, FAILED, found, f"see {POD}")
     fix = (
         "let the tracer run in another namespace: --tracer-namespace NAMESPACE\n"
         "or allow it in this one, with all that this allows to others:\n"
         f"  kubectl label --overwrite ns {name} {_LABEL}enforce={_PRIVILEGED}"
     )
-    return Check(POD_SECURITY, FAILED, f"{found}; the tracer pod needs {_PRIVILEGED}", fix)
+    return Check(POD_SECURITY, FAILED, found, fix)
 
 
 def _admission(

@@ -109,7 +109,7 @@ def _check_tracer_pod(
     plan = plans[0] if plans else TracerPlan(secrets.token_hex(4), 1, "podtrace-doctor", ())
     checks = [admission_checks.check_image(settings, wish.image_trouble, nodes)]
     admitted, pod = admission_checks.check_pod_admission(api, plan, settings)
-    job, _ = admission_checks.check_job_admission(api, plan, settings)
+    job = admission_checks.check_job_admission(api, plan, settings, admitted)
     checks += [admitted, job, admission_checks.check_pod_security(namespace, admitted)]
     pod = tracer_pod(plan, settings) if pod is None else pod
     tracers = max(len(plans), 1)

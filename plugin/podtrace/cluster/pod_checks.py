@@ -46,7 +46,7 @@ def find_targets(api: ApiLike, selection: Selection) -> tuple[list[Check], list[
 
 def _trouble(label: str, error: PodtraceError) -> Check:
     if any("kind: Role" in line for line in error.details):
-        return Check(label, FAILED, error.message, f"see {TARGETS}")
+        return Check(label, FAILED, "the cluster does not let you look for it", f"see {TARGETS}")
     return check_of(label, error)
 
 

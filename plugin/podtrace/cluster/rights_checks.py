@@ -142,11 +142,13 @@ def _missing(rights: Iterable[Right], allowed: Mapping[Right, bool]) -> list[Rig
 
 
 def _listed(rights: Iterable[Right]) -> str:
-    """Return rights with each place named once, behind those that are of it."""
-    places: dict[str | None, list[str]] = {}
+    """Return rights as in `create, get jobs; list pods in namespace shop`."""
+    places: dict[str | None, dict[str, list[str]]] = {}
     for right in rights:
-        places.setdefault(right.namespace, []).append(f"{right.verb} {right.resource}")
+        verbs = places.setdefault(right.namespace, {}).setdefault(right.resource, [])
+        verbs.append(right.verb)
     return "; ".join(
-        f"{', '.join(actions)} {f'in namespace {place}' if place else 'in the whole cluster'}"
-        for place, actions in places.items()
+        "; ".join(f"{', '.join(verbs)} {resource}" for resource, verbs in resources.items())
+        + (f" in namespace {place}" if place else " in the whole cluster")
+        for place, resources in places.items()
     )

@@ -73,7 +73,7 @@ def check_user(api: ApiLike) -> tuple[Check, str | None]:
     except ClusterError as error:
         return check_of(name, error), None
     user, listed = text(info, "username"), info.get("groups")
-    groups = [str(group) for group in listed] if isinstance(listed, list) else []
+    groups = [str(group) for group in listed if group] if isinstance(listed, list) else []
     if not user:
         return untold
     if user == _ANONYMOUS:
