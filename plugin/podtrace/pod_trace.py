@@ -118,7 +118,13 @@ def _print_objects(objects: Sequence[Mapping[str, Any]], form: str, output: Outp
     else:
         import yaml
 
-        text = yaml.safe_dump_all(objects, sort_keys=False)
+        class Dumper(yaml.SafeDumper):
+            """Writes what stands at two places twice: nobody wants references in a manifest."""
+
+            def ignore_aliases(self, data: Any) -> bool:
+                return True
+
+        text = yaml.dump_all(objects, Dumper=Dumper, sort_keys=False)
     output.write_with(lambda stream: stream.write(text))
     return EXIT_OK
 
