@@ -22,6 +22,7 @@ _LIMIT_RANGE = re.compile(
 _WEBHOOK = re.compile(r'admission webhook "([^"]+)" denied the request')
 _WEBHOOK_AWAY = re.compile(r'failed calling webhook "([^"]+)"')
 _POLICY = re.compile(r"ValidatingAdmissionPolicy '([^']+)'")
+_ENDING_NAMESPACE = "is being terminated"
 _NO_ACCOUNT = re.compile(r'serviceaccount "([^"]+)" not found')
 
 
@@ -33,6 +34,12 @@ def is_missing_right(error: ApiError) -> bool:
 def is_early(error: ApiError) -> bool:
     """Tell whether the namespace is so new that its service account is not there yet."""
     return error.status == 403 and _NO_ACCOUNT.search(error.message) is not None
+
+
+def is_end_of_namespace(error: ApiError) -> bool:
+    """Tell whether the namespace is being deleted, or is gone."""
+    gone = error.status == 404 and "namespaces" in error.message
+    return gone or (error.status == 403 and _ENDING_NAMESPACE in error.message)
 
 
 def refusal(error: ApiError, settings: LaunchSettings) -> LaunchError:
@@ -49,7 +56,7 @@ def refusal_text(text: str, settings: LaunchSettings, status: int = 403) -> Laun
     """Return the error for a refusal that is known by its sentence: of an answer, or an event."""
     namespace = settings.namespace
     said = (f"the cluster said: {text}",)
-    elsewhere = f"use a namespace of your own for the tracer: --tracer-namespace {OTHER}"
+    elsewhere = f"let the tracer run in another namespace: --tracer-namespace {OTHER}"
     if _POD_SECURITY.search(text):
         return _pod_security(text, settings)
     if match := _QUOTA.search(text):
@@ -97,7 +104,7 @@ def refusal_text(text: str, settings: LaunchSettings, status: int = 403) -> Laun
             f"to look: kubectl get serviceaccounts -n {namespace}; or {elsewhere}",
             said,
         )
-    if "is being terminated" in text:
+    if _ENDING_NAMESPACE in text:
         return LaunchError(
             f"namespace {namespace} is being deleted: no tracer pod can be created in it",
             elsewhere,

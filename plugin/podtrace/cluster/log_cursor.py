@@ -52,6 +52,7 @@ class LogCursor:
         self._rest = b""
         self._is_too_long = False
         self._is_partial = is_partial
+        self._others.clear()
 
     def take(self, chunk: bytes) -> bytes:
         """Return the whole new lines that the chunk completes.

@@ -11,6 +11,8 @@ from podtrace.cluster.settings import LaunchSettings
 from podtrace.errors import LaunchError, PodtraceError, StreamError
 
 _WRONG_ARCHITECTURE = ("no match for platform", "exec format error", "does not match the specified")
+NEVER_STARTED = ("StartError", "ContainerCannotRun", "ContainerStatusUnknown")
+"""Reasons of a container that ended without its program having run."""
 _IMAGE_REASONS = (
     "ErrImagePull",
     "ImagePullBackOff",
@@ -100,7 +102,8 @@ def early_end_error(
         settings: what it was made from.
     """
     text = " ".join((ending.message, *lines))
-    if ending.exit_code is None or any(words in text for words in _WRONG_ARCHITECTURE):
+    never_ran = ending.exit_code is None or ending.reason in NEVER_STARTED
+    if never_ran or any(words in text for words in _WRONG_ARCHITECTURE):
         return start_error(Obstacle(ending.reason, text), where, node, settings)
     return LaunchError(
         f"the tracer in pod {where} on node {node} ended before its first line: {_how(ending)}",

@@ -133,16 +133,27 @@ class TracerPod:
         self.is_marked = True
 
     def is_doomed(self) -> bool:
-        """Tell whether somebody else deletes a marked pod.
+        """Tell whether somebody else removes a marked pod, as far as that can be known.
 
-        A kubelet that waits for the tracer to end does not hear of a shorter wait: only the tracer
-        itself can end then, and does when nobody reads its log any more.
+        A kubelet that waits for the tracer to end hears neither of a shorter wait nor of the end of
+        the namespace: only the tracer itself can end then, and does when nobody reads its log.
+
+        Raises:
+            ClusterError: the cluster did not answer.
         """
-        pod = self.find() if self.is_marked else None
-        if pod is None:
+        if not self.is_marked:
             return False
+        pod = self.find()
+        if pod is None:
+            return True
         seconds = pod["metadata"].get("deletionGracePeriodSeconds")
-        return isinstance(seconds, int) and seconds < self._mark_seconds
+        if isinstance(seconds, int) and seconds < self._mark_seconds:
+            return True
+        try:
+            self._api.post(self._path("pods"), tracer_pod(self.plan, self.settings), dryRun="All")
+        except ApiError as error:
+            return explain.is_end_of_namespace(error)
+        return False
 
     def remove(self) -> None:
         """Remove what was created, if anything was, with the grace that lets a tracer end.

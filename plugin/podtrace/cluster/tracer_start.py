@@ -43,7 +43,6 @@ AWAY_SECONDS = 30.0
 TOLD_SECONDS = 5.0
 LOG_SECONDS = 5.0
 """The log of a container that has ended can be read, or cannot be read at all."""
-_NEVER_STARTED = ("StartError", "ContainerCannotRun", "ContainerStatusUnknown")
 _TROUBLED_EVENTS = ("FailedMount", "FailedCreatePodSandBox", "FailedAttachVolume")
 
 
@@ -70,6 +69,7 @@ class TracerStart:
         self._is_leaving = is_leaving
         self._began = time.monotonic()
         self._told = False
+        self._has_node = False
         self._running_at: float | None = None
         self._ended_at: float | None = None
         self._log_error: ClusterError | None = None
@@ -91,7 +91,8 @@ class TracerStart:
                 # Until the Job has made its pod there is nothing else to ask.
                 named = found or self._tracer.pod_name is not None
                 look_at = now + (LOOK_SECONDS if named else self._pause())
-            if self._tracer.pod_name is not None and now - self._began >= FIRST_LOOK_SECONDS:
+            # A pod without a node has an empty log, which is no error.
+            if self._has_node and now - self._began >= FIRST_LOOK_SECONDS:
                 try:
                     return self._log.open()
                 except ClusterError as error:
@@ -118,12 +119,13 @@ class TracerStart:
             self._look_for_pod(now - self._began)
             return
         tracer, node = self._tracer, self._tracer.plan.node
+        self._has_node = bool((pod.get("spec") or {}).get("nodeName"))
         if (obstacle := obstacle_of(pod)) is not None:
             raise obstacles.start_error(obstacle, tracer.where, node, tracer.settings)
         if (ending := ending_of(pod)) is not None:
             if self._ended_at is None:
                 self._ended_at = now
-            if ending.reason in _NEVER_STARTED or now - self._ended_at > LOG_SECONDS:
+            if ending.reason in obstacles.NEVER_STARTED or now - self._ended_at > LOG_SECONDS:
                 raise obstacles.early_end_error(ending, (), tracer.where, node, tracer.settings)
         elif is_deleted(pod):
             raise self._deleted()
