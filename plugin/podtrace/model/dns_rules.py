@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from podtrace.model.blame import shares
 from podtrace.model.findings import (
     Facts,
     Finding,
@@ -42,13 +43,14 @@ def _dns_errors(facts: Facts) -> Finding | None:
         evidence=(
             f"an error code in {share_of(bad, all_, 'answers', limits.dns_errors_ratio)}",
             f"by code: {listed(codes)}",
-            f"most errors: {worst(rows, lambda row: row.get('dns', NOTHING).failed)}",
+            f"most errors: {worst(facts, 'name', lambda row: row.get('dns', NOTHING).failed)}",
         ),
         counter_evidence=tuple(counter),
         next_step="Check these names for typing errors and missing Services; SERVFAIL and REFUSED "
         "come from the DNS server: look at its log.",
         samples=all_,
         impact=bad / all_ / max(limits.dns_errors_ratio, 1e-9),
+        by_target=shares(facts.ledger.targets, lambda sums: sums.total("dns").failed),
     )
 
 
@@ -78,7 +80,6 @@ def _dns_timeouts(facts: Facts) -> Finding | None:
     all_ = facts.ledger.total("dns").count + timeouts
     if timeouts < limits.least_count or timeouts < limits.dns_timeouts_ratio * all_:
         return None
-    rows = facts.ledger.labels["name"].rows
     after = facts.coverage.threshold_seconds("dns_timeout_ns")
     within = f" within {seconds(after)}" if after else ""
     return Finding(
@@ -88,13 +89,14 @@ def _dns_timeouts(facts: Facts) -> Finding | None:
         evidence=(
             f"no answer{within} to "
             f"{share_of(timeouts, all_, 'queries', limits.dns_timeouts_ratio)}",
-            f"most: {worst(rows, lambda row: row.get('dns_timeout', NOTHING).count)}",
+            f"most: {worst(facts, 'name', lambda row: row.get('dns_timeout', NOTHING).count)}",
         ),
         counter_evidence=(f"{all_ - timeouts:,} queries were answered",) if all_ > timeouts else (),
         next_step="Check that the DNS server runs and that no NetworkPolicy or firewall drops "
         "port 53 between it and the target.",
         samples=all_,
         impact=timeouts / all_ / max(limits.dns_timeouts_ratio, 1e-9),
+        by_target=shares(facts.ledger.targets, lambda sums: sums.total("dns_timeout").count),
     )
 
 
@@ -118,13 +120,12 @@ def _dns_pending(facts: Facts) -> Finding | None:
 
 
 def _dns_slow(facts: Facts) -> Finding | None:
-    rows = facts.ledger.labels["name"].rows
     return slow(
         facts,
-        facts.ledger.total("dns"),
+        "dns",
         limit=facts.limits.dns_slow_p95_seconds,
         what="DNS answers",
-        evidence=(f"longest: {longest_by(rows, 'dns')}",),
+        evidence=(f"longest: {longest_by(facts, 'name', 'dns')}",),
         next_step="Look at the load of the DNS server and at its upstream servers; a cache on the "
         "node (NodeLocal DNSCache) helps against a distant one.",
     )

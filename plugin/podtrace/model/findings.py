@@ -8,14 +8,14 @@ tight quota) is never more severe than that one and stands behind it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from podtrace.model.blame import Shares, concerned_pods, shares
 from podtrace.model.coverage import FULL, Coverage
 from podtrace.model.labels import Row, names_one_thing
 from podtrace.model.ledger import Ledger
 from podtrace.model.peers import PeerNames
 from podtrace.model.snapshot import Confidence, Issue, Severity
-from podtrace.model.tally import Tally
 from podtrace.model.thresholds import Thresholds
 from podtrace.model.wording import number, percent, seconds
 
@@ -47,7 +47,11 @@ class Facts:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a rule found; `impact` is how many times its threshold the measure is."""
+    """What a rule found.
+
+    `impact` is how many times its threshold the measure is, `by_target` how much of it each target
+    has.
+    """
 
     severity: Severity
     title: str
@@ -57,6 +61,7 @@ class Finding:
     impact: float
     counter_evidence: tuple[str, ...] = ()
     explained_by: tuple[str, ...] = ()
+    by_target: Shares = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ def find_issues(rules: Sequence[Rule], facts: Facts) -> tuple[Issue, ...]:
             id=rule.id,
             severity=finding.severity,
             title=finding.title,
-            evidence=finding.evidence,
+            evidence=_evidence(finding, facts),
             counter_evidence=finding.counter_evidence,
             confidence=_confidence(rule, finding, facts),
             next_step=finding.next_step,
@@ -108,6 +113,11 @@ def at_or_above(issues: Sequence[Issue], severity: Severity) -> tuple[Issue, ...
     """Return the issues at least as severe, for `--fail-on`."""
     least = SEVERITIES.index(severity)
     return tuple(issue for issue in issues if SEVERITIES.index(issue.severity) >= least)
+
+
+def _evidence(finding: Finding, facts: Facts) -> tuple[str, ...]:
+    pods = concerned_pods(facts.pods, finding.by_target)
+    return finding.evidence if pods is None else (*finding.evidence, pods)
 
 
 def _confidence(rule: Rule, finding: Finding, facts: Facts) -> Confidence:
@@ -134,17 +144,19 @@ def p95_of(value: float, limit: float) -> str:
     return f"95th percentile {seconds(value)} (threshold {seconds(limit)})"
 
 
-def listed(counts: Sequence[tuple[str, int]], limit: int = 3) -> str:
-    """Return `ECONNREFUSED 7, ETIMEDOUT 2` of the greatest counts."""
+def listed(
+    counts: Sequence[tuple[str, int]], limit: int = 3, name: Callable[[str], str] = str
+) -> str:
+    """Return `ECONNREFUSED 7, ETIMEDOUT 2` of the greatest counts; `name` shows a label."""
     ranked = sorted(counts, key=lambda item: (-item[1], item[0]))
     rest = len(ranked) - limit
-    text = ", ".join(f"{name} {count:,}" for name, count in ranked[:limit])
+    text = ", ".join(f"{name(label)} {count:,}" for label, count in ranked[:limit])
     return f"{text} and {rest} more" if rest > 0 else text
 
 
 def slow(
     facts: Facts,
-    tally: Tally,
+    metric: str,
     *,
     limit: float,
     what: str,
@@ -153,7 +165,7 @@ def slow(
     explained_by: tuple[str, ...] = (),
 ) -> Finding | None:
     """Return a finding if the 95th percentile, and `least_count` durations, reach the limit."""
-    durations = tally.durations
+    durations = facts.ledger.total(metric).durations
     p95 = durations.quantile(0.95)
     if p95 is None or p95 < limit:
         return None
@@ -175,24 +187,34 @@ def slow(
         samples=durations.count,
         impact=p95 / max(limit, 1e-9),
         explained_by=explained_by,
+        by_target=shares(
+            facts.ledger.targets, lambda sums: sums.total(metric).durations.at_least(limit)
+        ),
     )
 
 
-def worst(rows: dict[str, Row], bad: Callable[[Row], int]) -> str:
-    """Return the labels with most bad operations, as `listed` does."""
-    counts = [(label, bad(row)) for label, row in rows.items() if names_one_thing(label)]
-    return listed([item for item in counts if item[1]]) or "not known by target"
+def worst(facts: Facts, field: str, bad: Callable[[Row], int]) -> str:
+    """Return the labels of a field with most bad operations, as `listed` does."""
+    counts = [
+        (label, bad(row))
+        for label, row in facts.ledger.labels[field].rows.items()
+        if names_one_thing(label)
+    ]
+    found = [item for item in counts if item[1]]
+    return listed(found, name=facts.peers.with_name) or "not known by target"
 
 
-def longest_by(rows: dict[str, Row], metric: str) -> str:
+def longest_by(facts: Facts, field: str, metric: str) -> str:
     """Return the labels with the longest duration of a metric, as `name 310 ms`."""
     ranked = sorted(
         (
             (row[metric].durations.max_ns, label)
-            for label, row in rows.items()
+            for label, row in facts.ledger.labels[field].rows.items()
             if metric in row and names_one_thing(label)
         ),
         reverse=True,
     )
-    named = [f"{label} {seconds(longest / 1e9)}" for longest, label in ranked[:3]]
-    return ", ".join(named) or "not known by target"
+    texts = [
+        f"{facts.peers.with_name(label)} {seconds(longest / 1e9)}" for longest, label in ranked[:3]
+    ]
+    return ", ".join(texts) or "not known by target"

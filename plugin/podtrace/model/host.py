@@ -148,7 +148,7 @@ def process_activity_section(
         return None
     events = ledger.events
     ranked = sorted(
-        (item for item in ledger.processes if item.events),
+        (item for item in ledger.processes if item.total_events),
         key=lambda item: (-item.total_events, item.host_pid, item.target),
     )
     return tuple(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from podtrace.model.blame import Shares, shares
 from podtrace.model.findings import Facts, Finding, Rule, graded, listed, share_of, slow
 from podtrace.model.histogram import NS_PER_SECOND
 from podtrace.model.host import run_queue_ratio
@@ -11,6 +12,7 @@ from podtrace.model.labels import names_one_thing
 from podtrace.model.ledger import Ledger
 from podtrace.model.processes import Process
 from podtrace.model.tally import NOTHING
+from podtrace.model.targets import TargetSums
 from podtrace.model.wording import number, percent, seconds
 
 PASSING_ERRORS = frozenset({"EAGAIN", "EINTR"})
@@ -24,7 +26,7 @@ LEAST_DISK_SHARE = 0.02
 def _fsync_slow(facts: Facts) -> Finding | None:
     return slow(
         facts,
-        facts.ledger.total("fsync"),
+        "fsync",
         limit=facts.limits.fsync_slow_p95_seconds,
         what="fsyncs",
         evidence=_slow_files(facts.ledger),
@@ -39,7 +41,7 @@ def _files_slow(facts: Facts) -> Finding | None:
     found = [
         slow(
             facts,
-            facts.ledger.total(metric),
+            metric,
             limit=limit,
             what=f"file {metric}s",
             evidence=_slow_files(facts.ledger),
@@ -90,12 +92,23 @@ def _file_errors(facts: Facts) -> Finding | None:
         "log; EBADF: a bug of the program.",
         samples=all_,
         impact=bad / all_ / max(limits.file_errors_ratio, 1e-9),
+        by_target=shares(facts.ledger.targets, _file_errors_of),
+    )
+
+
+def _file_errors_of(sums: TargetSums) -> int:
+    return sum(
+        count
+        for metric in ("read", "write", "fsync")
+        for name, count in sums.total(metric).errors.items()
+        if name not in PASSING_ERRORS
     )
 
 
 def _cpu_throttled(facts: Facts) -> Finding | None:
     throttled, limits = facts.ledger.total("throttled"), facts.limits
-    lasted = throttled.durations.sum_ns / NS_PER_SECOND
+    by_target = _time_by_target(facts, "throttled")
+    lasted = max(by_target.values(), default=0.0)
     ratio = lasted / facts.seconds if facts.seconds else 0.0
     if throttled.count < limits.least_count or ratio < limits.cpu_throttled_ratio:
         return None
@@ -104,13 +117,15 @@ def _cpu_throttled(facts: Facts) -> Finding | None:
         title=f"CPU is throttled by its quota: {percent(ratio)} of the time",
         evidence=(
             f"throttled for {seconds(lasted)} of {seconds(facts.seconds)} "
-            f"({percent(ratio)}, threshold {percent(limits.cpu_throttled_ratio)})",
+            f"({percent(ratio)}, threshold {percent(limits.cpu_throttled_ratio)})"
+            f"{_in_worst_pod(facts)}",
             f"in {number(throttled.count, 'quota period')}",
-            *_top_processes(facts.ledger, "most CPU time", lambda item: item.cpu_ns),
+            *_top_processes(facts, "most CPU time", lambda item: item.cpu_ns),
         ),
         next_step="Raise the CPU limit, or run fewer threads than the limit has CPUs.",
         samples=throttled.count,
         impact=ratio / max(limits.cpu_throttled_ratio, 1e-9),
+        by_target=by_target,
     )
 
 
@@ -121,7 +136,9 @@ def _cpu_waiting(facts: Facts) -> Finding | None:
     waited = waits.durations.sum_ns / NS_PER_SECOND
     if ratio is None or p95 is None or waits.count < limits.least_count:
         return None
-    of_window = waited / facts.seconds if facts.seconds else 0.0
+    by_target = _time_by_target(facts, "run_queue")
+    longest = max(by_target.values(), default=0.0)
+    of_window = longest / facts.seconds if facts.seconds else 0.0
     long_waits = p95 >= limits.run_queue_p95_seconds and of_window >= LEAST_WAITING_SHARE
     if ratio < limits.run_queue_ratio:
         return None
@@ -136,23 +153,38 @@ def _cpu_waiting(facts: Facts) -> Finding | None:
             f"95th percentile of a wait {seconds(p95)} "
             f"(threshold {seconds(limits.run_queue_p95_seconds)}), all together "
             f"{percent(of_window)} of the window "
-            f"(threshold {percent(limits.run_queue_time_ratio)})",
-            *_top_processes(facts.ledger, "longest waits", lambda item: item.run_queue_ns),
+            f"(threshold {percent(limits.run_queue_time_ratio)}){_in_worst_pod(facts)}",
+            *_top_processes(facts, "longest waits", lambda item: item.run_queue_ns),
         ),
         next_step="Look at the load of the node and at the pod's CPU request; a request gives it "
         "its share when CPUs are short.",
         samples=waits.count,
         impact=ratio / max(limits.run_queue_ratio, 1e-9),
         explained_by=("cpu_throttled",),
+        by_target=by_target,
     )
 
 
-def _top_processes(
-    ledger: Ledger, what: str, amount_ns: Callable[[Process], int]
-) -> tuple[str, ...]:
-    ranked = sorted((item for item in ledger.processes if amount_ns(item)), key=amount_ns)
+def _time_by_target(facts: Facts, metric: str) -> Shares:
+    """Return seconds of each target: those of several are not one time."""
+    return shares(
+        facts.ledger.targets, lambda sums: sums.total(metric).durations.sum_ns / NS_PER_SECOND
+    )
+
+
+def _in_worst_pod(facts: Facts) -> str:
+    return ", in the pod that has most of it" if len(facts.pods) > 1 else ""
+
+
+def _top_processes(facts: Facts, what: str, amount_ns: Callable[[Process], int]) -> tuple[str, ...]:
+    ranked = sorted((item for item in facts.ledger.processes if amount_ns(item)), key=amount_ns)
+    pods = facts.pods if len(facts.pods) > 1 else {}
+
+    def place(process: Process) -> str:
+        return f" of {pods[process.target]}" if process.target in pods else ""
+
     named = [
-        f"{process.name} {seconds(amount_ns(process) / NS_PER_SECOND)}"
+        f"{process.name}{place(process)} {seconds(amount_ns(process) / NS_PER_SECOND)}"
         for process in reversed(ranked[-3:])
     ]
     return (f"{what}: {', '.join(named)}",) if named else ()

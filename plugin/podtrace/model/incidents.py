@@ -35,15 +35,18 @@ class Incidents:
         kept = self._kept.get(line["event"])
         if kept is None or len(kept) >= KEPT:
             return
-        is_restart = line["event"] == "container_restart"
+        is_restart, is_kill = (line["event"] == name for name in ("container_restart", "oom_kill"))
+        name = process.name if process.real else None
+        detail = line.get("detail")
         kept.append(
             Incident(
                 time_ns=line["time_ns"],
                 event=line["event"],
                 target=line.get("target") or 0,
                 container=line.get("name") if is_restart else process.container,
-                process=process.name if process.real else None,
-                detail=line.get("detail"),
+                # The tracer tells the name that the process had then.
+                process=(detail or name) if is_kill else name,
+                detail=None if is_kill else detail,
             )
         )
 

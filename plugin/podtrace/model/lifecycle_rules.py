@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
 
+from podtrace.model.blame import shares
+from podtrace.model.clock import time_of_day
 from podtrace.model.findings import Facts, Finding, Rule, listed
+from podtrace.model.incidents import Incident
 from podtrace.model.wording import number, percent
 
 CRASH_SIGNALS = frozenset(
     {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGSYS}
 )
+
+
+MOST_LISTED = 5
+MOST_DETAIL = 120
 
 
 def _oom_killed(facts: Facts) -> Finding | None:
@@ -19,11 +27,15 @@ def _oom_killed(facts: Facts) -> Finding | None:
     return Finding(
         severity="critical",
         title=f"Killed for lack of memory: {number(kills, 'process', 'processes')}",
-        evidence=(f"{number(kills, 'OOM kill')} in the target (threshold 1)",),
+        evidence=(
+            f"{number(kills, 'OOM kill')} in the target (threshold 1)",
+            *_told(facts, "oom_kill", kills),
+        ),
         next_step="Raise the memory limit, or find what grows: compare the limit with the "
         "working set.",
         samples=50,
         impact=100.0,
+        by_target=shares(facts.ledger.targets, lambda sums: sums.oom_kills),
     )
 
 
@@ -36,6 +48,10 @@ def _processes_crashed(facts: Facts) -> Finding | None:
     total = sum(count for _, count in crashes)
     if not total:
         return None
+    by_target: Counter[int] = Counter()
+    for (target, number_), count in facts.ledger.processes.crashes_by_target.items():
+        if number_ in CRASH_SIGNALS:
+            by_target[target] += count
     return Finding(
         severity="warning",
         title=f"Crashed: {number(total, 'process', 'processes')}",
@@ -43,6 +59,7 @@ def _processes_crashed(facts: Facts) -> Finding | None:
         next_step="Look at the container's log and core dumps of that time.",
         samples=50,
         impact=50.0,
+        by_target=by_target,
     )
 
 
@@ -53,13 +70,53 @@ def _container_restarted(facts: Facts) -> Finding | None:
     return Finding(
         severity="warning",
         title=f"Restarted: {number(restarts, 'container')}",
-        evidence=(f"{number(restarts, 'restart')} while tracing (threshold 1)",),
+        evidence=(
+            f"{number(restarts, 'restart')} while tracing (threshold 1)",
+            *_told(facts, "container_restart", restarts),
+        ),
         next_step="Look at the last state and the previous log: kubectl describe pod, kubectl "
         "logs --previous.",
         samples=50,
         impact=40.0,
         explained_by=("oom_killed",),
+        by_target=shares(facts.ledger.targets, lambda sums: sums.restarts),
     )
+
+
+def _pod_gone(facts: Facts) -> Finding | None:
+    gone = {item.target for item in facts.ledger.incidents.of("target_gone")}
+    pods = [facts.pods[target] for target in gone if target in facts.pods]
+    if not pods:
+        return None
+    return Finding(
+        severity="info",
+        title=f"Gone while tracing: {len(pods):,} of {number(len(facts.pods), 'pod')}",
+        evidence=_told(facts, "target_gone", len(pods)),
+        next_step="Its events end there. Look at what removed it: kubectl get events, and whether "
+        "its Deployment was rolled out or scaled down.",
+        samples=50,
+        impact=0.0,
+    )
+
+
+def _told(facts: Facts, event: str, count: int) -> tuple[str, ...]:
+    """Return a sentence for each of the first incidents: what, where and when."""
+    incidents = list(facts.ledger.incidents.of(event))[:MOST_LISTED]
+    lines = [_sentence(incident, facts) for incident in incidents]
+    rest = count - len(lines)
+    return (*lines, *([f"and {number(rest, 'more time')}"] if lines and rest > 0 else []))
+
+
+def _sentence(incident: Incident, facts: Facts) -> str:
+    parts = [incident.process] if incident.process else []
+    if incident.container:
+        parts.append(f"container {incident.container}")
+    pod = facts.pods.get(incident.target)
+    if pod is not None and (len(facts.pods) > 1 or not parts):
+        parts.append(f"pod {pod}")
+    what = " in ".join(parts) or "in the target"
+    detail = f" ({incident.detail[:MOST_DETAIL]})" if incident.detail else ""
+    return f"{what} at {time_of_day(incident.time_ns)}{detail}"
 
 
 def _data_lost(facts: Facts) -> Finding | None:
@@ -97,6 +154,7 @@ LIFECYCLE_RULES = (
         (),
         _container_restarted,
     ),
+    Rule("pod_gone", None, "a pod was removed; told as info", (), _pod_gone),
     Rule(
         "data_lost",
         None,

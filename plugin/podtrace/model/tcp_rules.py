@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from podtrace.model.blame import shares
 from podtrace.model.findings import (
     Facts,
     Finding,
@@ -28,7 +29,7 @@ def _connects_failing(facts: Facts) -> Finding | None:
     bad, all_ = connects.failed, connects.count + connects.failed
     if bad < limits.least_count or bad < limits.connect_failed_ratio * all_:
         return None
-    rows = facts.ledger.labels["peer"].rows
+    most = worst(facts, "peer", lambda row: row.get("connect", NOTHING).failed)
     counter = [f"{all_ - bad:,} connects were established"] if all_ > bad else []
     for version, other in ((4, 6), (6, 4)):
         failed = facts.ledger.connect_families[version].get("connect", NOTHING).failed
@@ -41,12 +42,13 @@ def _connects_failing(facts: Facts) -> Finding | None:
         evidence=(
             f"failed {share_of(bad, all_, 'connects', limits.connect_failed_ratio)}",
             f"by error: {listed(list(connects.errors.items()))}",
-            f"most failures: {worst(rows, lambda row: row.get('connect', NOTHING).failed)}",
+            f"most failures: {most}",
         ),
         counter_evidence=tuple(counter),
         next_step=_connect_advice(connects),
         samples=all_,
         impact=bad / all_ / max(limits.connect_failed_ratio, 1e-9),
+        by_target=shares(facts.ledger.targets, lambda sums: sums.total("connect").failed),
     )
 
 
@@ -65,6 +67,7 @@ def _connect_target_failing(facts: Facts) -> Finding | None:
             dead[label] = (target.failed, attempts)
     if not dead:
         return None
+    name = facts.peers.with_name
     failing = sum(bad for bad, _ in dead.values())
     begun = sum(attempts for _, attempts in dead.values())
     targets = "1 target" if len(dead) == 1 else f"{len(dead):,} targets"
@@ -73,7 +76,7 @@ def _connect_target_failing(facts: Facts) -> Finding | None:
         title=f"TCP connects to {targets} fail: {failing:,} of {begun:,}",
         evidence=(
             f"failed {share_of(failing, begun, 'connects', limits.critical_ratio)}",
-            f"targets: {listed([(label, bad) for label, (bad, _) in dead.items()])}",
+            f"targets: {listed([(label, bad) for label, (bad, _) in dead.items()], name=name)}",
         ),
         counter_evidence=(f"of all connects only {percent(failed / all_)} fail",),
         next_step="Ask whether the program needs these targets: an optional one may be down on "
@@ -93,15 +96,14 @@ def _connect_advice(connects: Tally) -> str:
 
 
 def _connects_slow(facts: Facts) -> Finding | None:
-    rows = facts.ledger.labels["peer"].rows
     connects = facts.ledger.total("connect")
     p95 = connects.durations.quantile(0.95) or 0.0
-    evidence = [f"longest: {longest_by(rows, 'connect')}"]
+    evidence = [f"longest: {longest_by(facts, 'peer', 'connect')}"]
     if p95 >= LOST_SYN_SECONDS and facts.ledger.total("retransmit").count:
         evidence.append("segments were sent again: a lost first packet costs a second or more")
     return slow(
         facts,
-        connects,
+        "connect",
         limit=facts.limits.connect_slow_p95_seconds,
         what="TCP connects",
         evidence=tuple(evidence),
@@ -117,7 +119,6 @@ def _rtt_spikes(facts: Facts) -> Finding | None:
     all_ = max(samples.count, spikes)
     if spikes < limits.least_count or spikes < limits.rtt_spikes_ratio * all_:
         return None
-    rows = facts.ledger.labels["peer"].rows
     above = facts.coverage.threshold_seconds("rtt_spike_ns")
     spike = f"{seconds(above)} or more, and three times" if above else "far above"
     median = samples.durations.quantile(0.5)
@@ -130,7 +131,7 @@ def _rtt_spikes(facts: Facts) -> Finding | None:
             f"{spike} the connection's shortest, in "
             f"{share_of(spikes, all_, 'round trips', limits.rtt_spikes_ratio)}",
             f"longest round trip {seconds(longest)}",
-            f"most spikes: {worst(rows, lambda row: row.get('rtt_spike', NOTHING).count)}",
+            f"most spikes: {worst(facts, 'peer', lambda row: row.get('rtt_spike', NOTHING).count)}",
         ),
         counter_evidence=(f"half of the round trips took at most {seconds(median)}",)
         if median is not None
@@ -140,6 +141,7 @@ def _rtt_spikes(facts: Facts) -> Finding | None:
         samples=all_,
         impact=multiple,
         explained_by=("retransmits",),
+        by_target=shares(facts.ledger.targets, lambda sums: sums.total("rtt_spike").count),
     )
 
 
@@ -162,13 +164,14 @@ def _retransmits(facts: Facts) -> Finding | None:
         title=f"TCP segments sent again: {again:,} of about {all_:,} ({percent(again / all_)})",
         evidence=(
             f"sent again about {share_of(again, all_, 'segments', limits.retransmits_ratio)}",
-            f"most: {worst(rows, lambda row: row.get('retransmit', NOTHING).count)}",
+            f"most: {worst(facts, 'peer', lambda row: row.get('retransmit', NOTHING).count)}",
         ),
         counter_evidence=("the number of segments is estimated from calls and bytes",),
         next_step="Packets are lost: look for drops on the interfaces of both nodes, for a full "
         "queue or rate limit on the way, and for a peer that is down.",
         samples=all_,
         impact=multiple,
+        by_target=shares(facts.ledger.targets, lambda sums: sums.total("retransmit").count),
     )
 
 
@@ -193,19 +196,19 @@ def _resets(facts: Facts) -> Finding | None:
     all_ = max(begun, ledger.total("connection").count, resets)
     if resets < limits.least_count or resets < limits.resets_ratio * all_:
         return None
-    rows = ledger.labels["peer"].rows
     return Finding(
         severity="warning",
         title=f"TCP connections reset by the peer: {resets:,} of {all_:,}",
         evidence=(
             f"reset {share_of(resets, all_, 'connections', limits.resets_ratio)}",
-            f"most: {worst(rows, lambda row: row.get('reset', NOTHING).count)}",
+            f"most: {worst(facts, 'peer', lambda row: row.get('reset', NOTHING).count)}",
         ),
         counter_evidence=("some clients and health checks end every connection by a reset",),
         next_step="Look in the peers' logs for crashes, restarts and idle timeouts shorter than "
         "the client's.",
         samples=all_,
         impact=resets / all_ / max(limits.resets_ratio, 1e-9),
+        by_target=shares(ledger.targets, lambda sums: sums.total("reset").count),
     )
 
 

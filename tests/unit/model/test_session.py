@@ -462,7 +462,7 @@ def test_snapshot_of_a_hundred_busy_processes_is_quick() -> None:
     folded = session(hello(), *(tick(*lines) for _ in range(20)), end())
     times = []
     for _ in range(20):
-        before = time.perf_counter()
+        before = time.process_time()
         folded.snapshot(rows=15)
-        times.append(time.perf_counter() - before)
+        times.append(time.process_time() - before)
     assert min(times) < 0.020
