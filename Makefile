@@ -50,6 +50,14 @@ demo: deps-demo $(COMPLETE) ## trace a small workload for ten seconds and print 
 test: $(if $(ROOT),deps-test) $(COMPLETE) ## run the tests; those that trace for real only as root
 	$(BIN)/pytest -m 'not bench and not e2e and not kernels' $(PYTEST_ARGS)
 
+.PHONY: e2e
+e2e: $(COMPLETE) ## run the tests on a Kubernetes: that of $$KUBECONFIG, else one made here (as root)
+	@[ -n "$${KUBECONFIG:-}" ] || \
+		scripts/install-dependencies.sh cluster compiler images network terminal
+	@[ -n "$${KUBECONFIG:-}" ] || PYTHONPATH=tests $(BIN)/python -m e2e.machine prepare
+	code=0; $(BIN)/pytest -m e2e tests/e2e $(PYTEST_ARGS) || code=$$?; \
+		PYTHONPATH=tests $(BIN)/python -m e2e.machine sweep; exit $$code
+
 .PHONY: bench
 bench: $(COMPLETE) ## measure what tracing costs, beside bpftrace (as root; minutes)
 	@scripts/install-dependencies.sh bcc compiler network bpftrace

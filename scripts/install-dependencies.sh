@@ -10,6 +10,9 @@
 #   pahole     an independent reader of BTF, for the tests
 #   strace     what the tests ask which files were opened
 #   bpftrace   what the benchmarks compare with
+#   cluster    what a Kubernetes on this machine stands on
+#   images     what builds container images, and their base where no registry answers
+#   terminal   a terminal whose screen tests can read
 #
 # What works already is left alone.
 set -euo pipefail
@@ -25,6 +28,9 @@ declare -rA packages=(
     [pahole]="pahole"
     [strace]="strace"
     [bpftrace]="bpftrace"
+    [cluster]="etcd-server containerd runc containernetworking-plugins nftables openssl"
+    [images]="buildah mmdebstrap"
+    [terminal]="tmux"
 )
 
 has_python() {
@@ -55,6 +61,22 @@ has_strace() {
 
 has_bpftrace() {
     command -v bpftrace >/dev/null
+}
+
+has_cluster() {
+    local program
+    for program in etcd containerd ctr runc nft openssl; do
+        command -v "$program" >/dev/null || return
+    done
+    [[ -x /usr/lib/cni/ptp ]]
+}
+
+has_images() {
+    command -v buildah >/dev/null && command -v mmdebstrap >/dev/null
+}
+
+has_terminal() {
+    command -v tmux >/dev/null
 }
 
 refuse() {

@@ -7,7 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from e2e.machine.cluster import Cluster
+from e2e.machine import binaries, images
+from e2e.machine.cluster import Cluster, sweep
 from e2e.machine.plan import existing
 
 
@@ -25,9 +26,17 @@ def main() -> int:
     load = commands.add_parser("load", help="load an archive of images on every node")
     load.add_argument("number", type=int)
     load.add_argument("archive", type=Path)
+    commands.add_parser("prepare", help="build what the tests need; it is kept in the cache")
+    commands.add_parser("sweep", help="end the clusters whose tests ended without doing so")
     options = parser.parse_args()
 
     begin = time.monotonic()
+    if options.command == "prepare":
+        _prepare()
+        return 0
+    if options.command == "sweep":
+        sweep()
+        return 0
     if options.command == "up":
         cluster = Cluster.up(options.image)
         print(cluster.plan.kubeconfig)
@@ -42,6 +51,19 @@ def main() -> int:
         elif options.command == "load" and options.number == plan.number:
             Cluster(plan).import_image(options.archive)
     return 0
+
+
+def _prepare() -> None:
+    for what, make in (
+        ("Kubernetes", binaries.kubernetes),
+        ("the pause image", images.pause_archive),
+        ("the workload image", images.workload_archive),
+        ("the tracer image", images.tracer_archive),
+    ):
+        begin = time.monotonic()
+        print(f"{what} ... ", end="", flush=True)
+        path = make()
+        print(f"{time.monotonic() - begin:.1f} s, {path}")
 
 
 if __name__ == "__main__":

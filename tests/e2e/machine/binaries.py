@@ -9,16 +9,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from e2e.machine.cache import cache, locked
+
 _SOURCE = Path(__file__).resolve().parent.parent / "kubernetes"
 _BUILD_SECONDS = 35 * 60
-
-
-def cache() -> Path:
-    """Return the directory of what is worth keeping between runs."""
-    parent = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    directory = Path(parent) / "podtrace-e2e"
-    directory.mkdir(parents=True, exist_ok=True)
-    return directory
 
 
 def kubernetes() -> Path:
@@ -41,12 +35,13 @@ def kubernetes() -> Path:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     directory = cache() / f"kubernetes-{digest.hexdigest()[:16]}"
     program = directory / "kubernetes"
-    if not program.exists():
-        directory.mkdir(exist_ok=True)
-        _build(program, environment)
-    kubectl = directory / "kubectl"
-    if not kubectl.exists():
-        kubectl.hardlink_to(program)
+    with locked():
+        if not program.exists():
+            directory.mkdir(exist_ok=True)
+            _build(program, environment)
+        kubectl = directory / "kubectl"
+        if not kubectl.exists():
+            kubectl.hardlink_to(program)
     return program
 
 

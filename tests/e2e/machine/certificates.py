@@ -76,7 +76,8 @@ class Authority:
             extensions += ["-addext", f"subjectAltName={','.join(alternatives)}"]
         _openssl(
             "req", "-x509", "-config", self._settings, *_KEY, *_DAYS,
-            "-CA", self.pair.certificate, "-CAkey", self.pair.key, "-subj", subject, "-addext", "basicConstraints=critical,CA:FALSE", *extensions,
+            "-CA", self.pair.certificate, "-CAkey", self.pair.key, "-subj", subject,
+            "-addext", "basicConstraints=critical,CA:FALSE", *extensions,
             "-keyout", pair.key, "-out", pair.certificate,
         )  # fmt: skip
         return pair

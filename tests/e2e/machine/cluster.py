@@ -13,7 +13,7 @@ from e2e.machine.certificates import Authority
 from e2e.machine.control_plane import ControlPlane
 from e2e.machine.namespaces import Namespaces
 from e2e.machine.node import Node
-from e2e.machine.plan import Plan, claim
+from e2e.machine.plan import Plan, claim, existing
 from e2e.machine.processes import Processes
 
 _CONTAINER_LINKS = Path("/var/log/containers")
@@ -31,22 +31,33 @@ class Cluster:
             self.processes,
             self.namespaces,
             Authority(plan.directory / "keys"),
-            binaries.kubernetes(),
         )
         self.nodes = [Node(node, self.control) for node in plan.nodes]
 
     @classmethod
-    def up(cls, archives: Sequence[Path] = ()) -> Cluster:
-        """Start a new cluster with these images on each node, and wait until it is ready."""
+    def up(cls, archives: Sequence[Path] = (), *, owned: bool = False) -> Cluster:
+        """Start a new cluster with these images on each node, and wait until it is ready.
+
+        Args:
+            archives: of images
+            owned: when this process has ended, the next `sweep` ends the cluster
+        """
         pause = images.pause_archive()
         binaries.kubernetes()
         cluster = cls(claim())
+        if owned:
+            cluster.processes.own()
         try:
             cluster._start([pause, *archives])
         except BaseException:
             cluster.down(keep_logs=True)
             raise
         return cluster
+
+    @property
+    def kubectl(self) -> Path:
+        """Return the real kubectl, of the cluster's version."""
+        return binaries.kubernetes().with_name("kubectl")
 
     def _start(self, archives: Sequence[Path]) -> None:
         self.namespaces.create()
@@ -63,6 +74,11 @@ class Cluster:
         for node in self.nodes:
             node.start_kubelet()
             node.start_proxy()
+        # Without it pods are refused.
+        account = "/api/v1/namespaces/default/serviceaccounts/default"
+        self.processes.wait(
+            lambda: self.control.has(account), account, needs=["kube-controller-manager"]
+        )
         for node in self.nodes:
             self.processes.wait(
                 node.ready, f"{node.name} to be ready", needs=[f"{node.name}-kubelet"]
@@ -90,6 +106,14 @@ class Cluster:
         if keep_logs:
             return
         shutil.rmtree(self.plan.directory)
+
+
+def sweep() -> None:
+    """End the clusters whose owner ended without doing so."""
+    for plan in existing():
+        cluster = Cluster(plan)
+        if cluster.processes.orphaned:
+            cluster.down()
 
 
 def _remove_container_links(directory: Path) -> None:

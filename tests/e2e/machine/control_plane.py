@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import ssl
 import urllib.error
@@ -9,6 +10,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from e2e.machine import binaries
 from e2e.machine.certificates import Authority, Pair
 from e2e.machine.namespaces import CONTROL, Namespaces
 from e2e.machine.plan import Plan
@@ -29,15 +31,18 @@ class ControlPlane:
         processes: Processes,
         namespaces: Namespaces,
         authority: Authority,
-        kubernetes: Path,
     ) -> None:
         self.plan = plan
         self.processes = processes
         self.namespaces = namespaces
         self.authority = authority
-        self.kubernetes = kubernetes
         self.directory = plan.directory / "control"
         self.admin = Pair(authority.directory / "admin.crt", authority.directory / "admin.key")
+
+    @functools.cached_property
+    def kubernetes(self) -> Path:
+        """Return the program with all of Kubernetes: not wanted to end a cluster."""
+        return binaries.kubernetes()
 
     def prepare(self) -> None:
         """Issue certificates and tokens; write the kubeconfigs."""
@@ -57,9 +62,7 @@ class ControlPlane:
         lines = []
         for user, group in USERS.items():
             lines.append(f'{token_of(user)},{user},{user},"{group}"\n')
-            authority.kubeconfig(
-                plan.directory / f"kubeconfig-{user}", plan.server, user, token_of(user)
-            )
+            authority.kubeconfig(plan.kubeconfig_of(user), plan.server, user, token_of(user))
         (self.directory / "tokens.csv").write_text("".join(lines))
         for part in ("kube-controller-manager", "kube-scheduler"):
             self.client(part, f"system:{part}")
@@ -112,9 +115,13 @@ class ControlPlane:
         )
         self.processes.wait(self.answers, "the API server", needs=["etcd", "kube-apiserver"])
 
-    def stop_api(self, *, force: bool = False) -> None:
-        """Stop the API server; its store goes on."""
-        self.processes.end("kube-apiserver", force=force)
+    def stop_api(self, *, patience: float = 5.0) -> None:
+        """Stop the API server; its store goes on.
+
+        Args:
+            patience: how long it may take leave of its clients, in seconds; 0 is a crash
+        """
+        self.processes.end("kube-apiserver", patience=patience)
 
     def start_controllers(self) -> None:
         """Start the controllers and the scheduler."""
@@ -154,6 +161,16 @@ class ControlPlane:
             return bool(self.get("/readyz") == "ok")
         except (OSError, urllib.error.URLError):
             return False
+
+    def has(self, path: str) -> bool:
+        """Tell whether the object at a path exists."""
+        try:
+            self.get(path)
+        except urllib.error.HTTPError as error:
+            if error.code != 404:
+                raise
+            return False
+        return True
 
     def get(self, path: str) -> Any:
         """Return what the API server says about a path, as the administrator."""

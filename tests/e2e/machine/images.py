@@ -1,83 +1,121 @@
-"""The images of the cluster: made here, loaded from files, since there is no registry."""
+"""The images of the cluster: made here, loaded from files, since there is no registry.
+
+They are kept as archives, named for what they were made of, in the cache outside the tree.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import io
-import json
+import os
 import subprocess
-import tarfile
 import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
-from e2e.machine.binaries import cache
+from e2e.machine.archive import write_image
+from e2e.machine.cache import cache, locked
 
 PAUSE_IMAGE = "docker.io/podtrace/pause:e2e"
+WORKLOAD_IMAGE = "docker.io/podtrace/workload:e2e"
+TRACER_IMAGE = "docker.io/podtrace/podtrace-tracer:e2e"
+_STORAGE_BYTES = 12 * 10**9
 _HERE = Path(__file__).resolve().parent
+_BASE = _HERE / "debian-image.sh"
+_CHECKOUT = _HERE.parent.parent.parent
+_WORKLOAD = _CHECKOUT / "tests" / "workload"
+_TRACER = (_CHECKOUT / "tracer-image", _CHECKOUT / "bpf", _CHECKOUT / "plugin/podtrace/wire")
 
 
 def pause_archive() -> Path:
-    """Return an OCI archive of the image that holds a pod's namespaces."""
+    """Return an archive of the image that holds a pod's namespaces."""
     source = _HERE / "pause.c"
-    archive = cache() / f"pause-{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}.tar"
-    if not archive.exists():
-        with tempfile.TemporaryDirectory(dir=cache()) as directory:
-            program = Path(directory) / "pause"
-            subprocess.run(["cc", "-static", "-Os", "-s", "-o", program, source], check=True)
-            new = Path(directory) / archive.name
-            _write_image(new, PAUSE_IMAGE, program, _architecture())
-            new.rename(archive)
+
+    def make(archive: Path) -> None:
+        program = archive.with_name("pause")
+        _run("cc", "-static", "-Os", "-s", "-o", program, source)
+        architecture = _run("dpkg", "--print-architecture").strip()
+        write_image(archive, PAUSE_IMAGE, program, architecture)
+
+    return _kept("pause", [source], make)
+
+
+def tracer_archive() -> Path:
+    """Return an archive of the tracer's image, made of this checkout as `make image` does."""
+    script = _CHECKOUT / "scripts" / "build-image.sh"
+    sources = [
+        path
+        for directory in _TRACER
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
+
+    def make(archive: Path) -> None:
+        wanted = {"IMAGE": TRACER_IMAGE, "OUTPUT": str(archive), "BUILDER": "buildah"}
+        _run(script, environment=_with_base() | wanted)
+
+    return _kept("tracer", [_BASE, script, *sources], make)
+
+
+def workload_archive() -> Path:
+    """Return an archive of the image with Python and the tests' workloads."""
+    sources = [_BASE, _WORKLOAD / "Dockerfile", *sorted(_WORKLOAD.glob("*.py"))]
+
+    def make(archive: Path) -> None:
+        environment = _with_base()
+        build = ("build", "--quiet", "--layers", f"--tag={WORKLOAD_IMAGE}", _WORKLOAD)
+        _run("buildah", *build, environment=environment)
+        place = f"docker-archive:{archive}:{WORKLOAD_IMAGE}"
+        _run("buildah", "push", "--quiet", WORKLOAD_IMAGE, place, environment=environment)
+
+    return _kept("workload", sources, make)
+
+
+def _with_base() -> dict[str, str]:
+    """Return an environment in which buildah finds the base image, kept in the cache."""
+    images = cache() / "images"
+    settings = cache() / "storage.conf"
+    settings.write_text(
+        f'[storage]\ndriver = "vfs"\ngraphroot = "{images}"\nrunroot = "{images}-run"\n'
+    )
+    environment = {
+        **os.environ,
+        "CONTAINERS_STORAGE_CONF": str(settings),
+        "STORAGE_DRIVER": "vfs",
+        "BUILDAH_ISOLATION": "chroot",
+    }
+    # Every layer is a whole copy of the file system, and those of old sources are never used again.
+    if _bytes_below(images) > _STORAGE_BYTES:
+        _run("buildah", "rmi", "--all", "--force", environment=environment)
+    _run(_BASE, environment=environment)
+    return environment
+
+
+def _bytes_below(directory: Path) -> int:
+    if not directory.exists():
+        return 0
+    return int(_run("du", "--summarize", "--bytes", directory).split()[0])
+
+
+def _kept(name: str, sources: Iterable[Path], make: Callable[[Path], None]) -> Path:
+    digest = hashlib.sha256()
+    for source in sources:
+        content = source.read_bytes()
+        digest.update(f"{source.name} {len(content)}\n".encode() + content)
+    archive = cache() / f"{name}-{digest.hexdigest()[:16]}.tar"
+    with locked():
+        if not archive.exists():
+            for old in cache().glob(f"{name}-*.tar"):
+                old.unlink()
+            with tempfile.TemporaryDirectory(dir=cache()) as directory:
+                new = Path(directory) / archive.name
+                make(new)
+                new.rename(archive)
     return archive
 
 
-def _architecture() -> str:
-    done = subprocess.run(["dpkg", "--print-architecture"], check=True, capture_output=True)
-    return done.stdout.decode().strip()
-
-
-def _write_image(archive: Path, name: str, program: Path, architecture: str) -> None:
-    """Write an image of one file, by the OCI image layout."""
-    layer = io.BytesIO()
-    with tarfile.open(fileobj=layer, mode="w") as files:
-        entry = tarfile.TarInfo(program.name)
-        entry.mode = 0o755
-        content = program.read_bytes()
-        entry.size = len(content)
-        files.addfile(entry, io.BytesIO(content))
-    blobs: list[bytes] = []
-
-    def blob(content: bytes, kind: str) -> dict[str, Any]:
-        blobs.append(content)
-        return {
-            "mediaType": f"application/vnd.oci.image.{kind}",
-            "digest": f"sha256:{hashlib.sha256(content).hexdigest()}",
-            "size": len(content),
-        }
-
-    layers = [blob(layer.getvalue(), "layer.v1.tar")]
-    config = {
-        "architecture": architecture,
-        "os": "linux",
-        "config": {"Entrypoint": [f"/{program.name}"]},
-        "rootfs": {"type": "layers", "diff_ids": [layers[0]["digest"]]},
-    }
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": blob(json.dumps(config).encode(), "config.v1+json"),
-        "layers": layers,
-    }
-    described = blob(json.dumps(manifest).encode(), "manifest.v1+json")
-    described["annotations"] = {"io.containerd.image.name": name}
-    index = {"schemaVersion": 2, "manifests": [described]}
-    with tarfile.open(archive, mode="w") as files:
-        parts = {
-            "oci-layout": b'{"imageLayoutVersion": "1.0.0"}',
-            "index.json": json.dumps(index).encode(),
-            **{f"blobs/sha256/{hashlib.sha256(content).hexdigest()}": content for content in blobs},
-        }
-        for path, content in parts.items():
-            entry = tarfile.TarInfo(path)
-            entry.size = len(content)
-            files.addfile(entry, io.BytesIO(content))
+def _run(*command: str | Path, environment: dict[str, str] | None = None) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        output = (done.stdout + done.stderr)[-4000:]
+        raise RuntimeError(f"{' '.join(map(str, command))} failed:\n{output}")
+    return done.stdout

@@ -107,6 +107,10 @@ class Plan:
         """Return the administrator's kubeconfig."""
         return self.directory / "kubeconfig"
 
+    def kubeconfig_of(self, user: str) -> Path:
+        """Return the kubeconfig of a user who has a token."""
+        return self.directory / f"kubeconfig-{user}"
+
     @property
     def _prefix(self) -> str:
         return f"10.{200 + self.number}"

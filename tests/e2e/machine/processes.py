@@ -41,6 +41,7 @@ class Processes:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._file = directory / "processes.json"
+        self._owner = directory / "owner.json"
         self._lock = threading.Lock()
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -54,6 +55,21 @@ class Processes:
         if state["boot"] != _boot():
             return {}
         return {record["name"]: Record(**record) for record in state["processes"]}
+
+    def own(self) -> None:
+        """Note that the cluster is to end with this process."""
+        pid = os.getpid()
+        owner = {"boot": _boot(), "pid": pid, "start": start_time(pid)}
+        self._owner.write_text(json.dumps(owner))
+
+    @property
+    def orphaned(self) -> bool:
+        """Tell whether the cluster had an owner that has ended."""
+        try:
+            owner = json.loads(self._owner.read_text())
+        except FileNotFoundError:
+            return False
+        return bool(owner["boot"] != _boot() or start_time(owner["pid"]) != owner["start"])
 
     def start(
         self,
@@ -134,14 +150,14 @@ class Processes:
                 raise RuntimeError(f"waited {seconds:.0f} s for {what}\n{tails}")
             time.sleep(0.1)
 
-    def end(self, name: str, *, force: bool = False) -> None:
-        """End one process: asked first, unless `force`, and killed when it does not."""
+    def end(self, name: str, *, patience: float = 15.0) -> None:
+        """End one process: ask, and kill it when it has not ended after so many seconds."""
         record = self.records.get(name)
         if record is None:
             return
-        if not force:
+        if patience:
             _signal([record], signal.SIGTERM)
-            self._await_end([record], _END_SECONDS / 2)
+            self._await_end([record], patience)
         _signal([record], signal.SIGKILL)
         self._await_end([record], _END_SECONDS)
         self._reap(name)
@@ -193,7 +209,9 @@ class Processes:
 
     def _reap(self, name: str) -> None:
         child = self._children.get(name)
-        if child is not None and child.poll() is not None:
+        if child is not None:
+            # The last thread of a process ends a moment after the process is seen as ended.
+            child.wait(_END_SECONDS)
             del self._children[name]
 
     def _last_lines(self, name: str) -> str:
