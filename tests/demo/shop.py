@@ -27,6 +27,7 @@ import gate
 _PR_SET_NAME = 15
 _PR_SET_PDEATHSIG = 1
 _SIGKILL = 9
+PATIENCE_SECONDS = 30
 NAMES = (
     "postgres.shop.internal",
     "payments.shop.internal",
@@ -38,7 +39,7 @@ NAMES = (
 def checkout(facts: dict[str, Any], chance: random.Random) -> None:
     """One order: look a backend up, connect, exchange a few messages."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(1)
+        sock.settimeout(PATIENCE_SECONDS)
         sock.connect((facts["dns"], 53))
         name = chance.choices(NAMES, (10, 6, 6, 1))[0]
         sock.send(dns_message.query(chance.randrange(1 << 16), name))
@@ -48,7 +49,7 @@ def checkout(facts: dict[str, Any], chance: random.Random) -> None:
         (10, 6, 1),
     )[0]
     try:
-        connection = socket.create_connection((address, port), timeout=2)
+        connection = socket.create_connection((address, port), timeout=PATIENCE_SECONDS)
     except ConnectionRefusedError:
         return
     with connection:

@@ -44,7 +44,7 @@ def _free_port() -> int:
 
 def _greet(address: str, port: int, times: int) -> None:
     for _ in range(times):
-        with socket.create_connection((address, port), timeout=10) as sock:
+        with socket.create_connection((address, port), timeout=60) as sock:
             sock.send(b"hello")
             assert sock.recv(100) == b"hello"
 

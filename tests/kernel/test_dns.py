@@ -16,7 +16,7 @@ import pytest
 
 from kernel.exact_checks import near_delay
 from kernel.servers import DNS_ADDRESS, DNS_ADDRESS_IPV6, start_servers
-from kernel.tracing import Report, Trace, command
+from kernel.tracing import PATIENCE_SECONDS, Report, Trace, command
 from workload.stage import Stage
 
 HOSTILE_NAMES = [
@@ -81,7 +81,7 @@ def run(module_stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         trace.wait_tick()
         report = trace.stop()
         text = subprocess.run(
-            command("replay", trace.recording), capture_output=True, timeout=60
+            command("replay", trace.recording), capture_output=True, timeout=PATIENCE_SECONDS
         ).stdout.decode()
     program.truth()
     yield Run(report, text, servers.dns.truth())

@@ -14,7 +14,7 @@ import pytest
 
 from kernel.exact_checks import ExactChecks, ExactRun
 from kernel.servers import start_servers
-from kernel.tracing import ROOT, Trace, command
+from kernel.tracing import PATIENCE_SECONDS, ROOT, Trace, command
 from workload.stage import Stage
 
 NEIGHBOUR_CPU_SECONDS = 5
@@ -78,7 +78,9 @@ class TestCgroup(ExactChecks):
     def test_replay_gives_the_same_report(self, by_cgroup: tuple[ExactRun, Path]) -> None:
         run, recording = by_cgroup
         replayed = subprocess.run(
-            command("replay", recording, "-o", "json"), capture_output=True, timeout=60
+            command("replay", recording, "-o", "json"),
+            capture_output=True,
+            timeout=PATIENCE_SECONDS,
         )
         assert json.loads(replayed.stdout) == run.report.tree
 

@@ -16,7 +16,7 @@ import pytest
 
 from kernel.quota import limit
 from kernel.servers import DNS_ADDRESS, Servers, start_servers
-from kernel.tracing import READY_SECONDS, Report, Trace
+from kernel.tracing import Report, Trace
 from workload.stage import Stage, StageError
 
 SECONDS = 7
@@ -95,7 +95,7 @@ def _run(folder: Path, faults: list[str]) -> dict[str, Report]:
             trace = Trace(folder / fault, "--cgroup", setting.join[0], wait=False)
             traces[fault] = stack.enter_context(trace)
         for trace in traces.values():
-            trace.wait_for("hello", READY_SECONDS)
+            trace.wait_for("hello")
         for program in programs.values():
             program.go()
         for program in programs.values():

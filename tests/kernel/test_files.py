@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from kernel.exact_checks import OWN_FILE_OPERATIONS
-from kernel.tracing import Report, Trace, command
+from kernel.tracing import PATIENCE_SECONDS, Report, Trace, command
 from workload.stage import Stage, StageError
 
 SLOW_FSYNC_MS = 45.0
@@ -72,7 +72,7 @@ def run(module_stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         trace.wait_tick()
         report = trace.stop()
         text = subprocess.run(
-            command("replay", trace.recording), capture_output=True, timeout=60
+            command("replay", trace.recording), capture_output=True, timeout=PATIENCE_SECONDS
         ).stdout.decode()
         lines = trace.lines()
     program.truth()

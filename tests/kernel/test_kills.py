@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from kernel import leavings
-from kernel.tracing import ROOT, command
+from kernel.tracing import PATIENCE_SECONDS, ROOT, command
 
 KILLS = int(os.environ.get("PODTRACE_KILLS", "12"))
 WITHIN_SECONDS = 2.0
@@ -92,7 +92,7 @@ def _start_again() -> None:
         command("--local", "--diagnose", "1s", "-o", "json", "--", "/bin/true"),
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         cwd=ROOT,
     )
     assert result.returncode == 0, result.stderr

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from kernel.tracing import command
+from kernel.tracing import PATIENCE_SECONDS, command
 from podtracer.probes import CORE_TYPES, NEEDS, PROBES, TRACEPOINT
 
 TYPES = [name for name in NEEDS if name not in CORE_TYPES]
@@ -20,7 +20,7 @@ def _hello_without(*hidden: str) -> tuple[dict[str, object], str]:
         command("--local", "-o", "json", "--", "/bin/true"),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         stdin=subprocess.DEVNULL,
         env={**os.environ, "PODTRACE_HIDE": ",".join(hidden)},
         check=False,

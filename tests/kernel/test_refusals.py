@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from kernel.tracing import command
+from kernel.tracing import PATIENCE_SECONDS, command
 
 TARGET = ("--local", "--diagnose", "1s", "--", "/bin/true")
 
@@ -19,7 +19,7 @@ def _with_mounts(script: str) -> subprocess.CompletedProcess[str]:
         ["unshare", "--mount", "--propagation", "private", "sh", "-c", line],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         stdin=subprocess.DEVNULL,
         check=False,
     )

@@ -12,7 +12,7 @@ import pytest
 
 from kernel.exact_checks import ExactChecks, ExactRun
 from kernel.servers import start_servers
-from kernel.tracing import READY_SECONDS, Trace
+from kernel.tracing import Trace
 from workload.stage import HERE, Stage, cgroup_mount
 
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -31,7 +31,7 @@ def by_command(tmp_path_factory: pytest.TempPathFactory) -> ExactRun:
             *("--no-gate", "--stay", 6),
         ]
         with Trace(tmp_path_factory.mktemp("command"), "--", *argv) as trace:
-            report = trace.report(90)
+            report = trace.report()
             truth = json.loads(re.findall(r'\{"state": "truth".*\}', trace.stderr())[0])
         delay_ns = servers.dns.truth()["delay_p50_ns"]
         return ExactRun(report, truth, delay_ns / 1e9, data, START_UP_OPERATIONS)
@@ -61,7 +61,7 @@ def test_command_gets_its_arguments_and_standard_input_as_they_are(tmp_path: Pat
     script = 'import sys; print("arguments", sys.argv[1:], file=sys.stderr); sys.exit(7)'
     argv = [SYSTEM_PYTHON, "-c", script, "--", "-o", "a b", "$HOME"]
     with Trace(tmp_path, "--", *argv) as trace:
-        report = trace.report(40)
+        report = trace.report()
     assert "arguments ['--', '-o', 'a b', '$HOME']" in trace.stderr()
     assert report["window.exit_code"] == 7
 
@@ -69,14 +69,14 @@ def test_command_gets_its_arguments_and_standard_input_as_they_are(tmp_path: Pat
 def test_command_leaves_no_cgroup(tmp_path: Path) -> None:
     with Trace(tmp_path, "--", "/bin/sleep", "0.2") as trace:
         [target] = trace.hello["targets"]
-        trace.report(40)
+        trace.report()
     assert target["cgroup"].startswith(str(cgroup_mount()))
     assert not Path(target["cgroup"]).exists()
 
 
 def test_interrupt_stops_the_command_and_reports(tmp_path: Path) -> None:
     with Trace(tmp_path, "--", "/bin/sleep", "1000") as trace:
-        process = trace.wait_for("process", 10, name="sleep")["process"]
+        process = trace.wait_for("process", name="sleep")["process"]
         trace.stop()
     assert not Path(f"/proc/{process}").exists()
 
@@ -176,7 +176,7 @@ def test_two_traces_at_once_are_both_right(stage: Stage, tmp_path: Path) -> None
             trace = Trace(tmp_path / str(number), "--cgroup", cgroup, wait=False)
             traces.append(stack.enter_context(trace))
         for trace in traces:
-            trace.wait_for("hello", READY_SECONDS)
+            trace.wait_for("hello")
         for program in programs:
             program.go()
             program.wait_done()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kernel.tracing import command
+from kernel.tracing import PATIENCE_SECONDS, command
 
 STREAM = Path(__file__).parents[2] / "docs" / "stream.md"
 
@@ -63,7 +63,7 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
     return [json.loads(line) for line in recording.read_bytes().splitlines()]
 

@@ -23,7 +23,8 @@ from types import TracebackType
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-READY_SECONDS = 30.0
+READY_SECONDS = 60.0
+DONE_SECONDS = 120.0
 _numbers = itertools.count(1)
 
 
@@ -67,12 +68,12 @@ class Program:
         self.process.stdin.write(b"\n")
         self.process.stdin.flush()
 
-    def wait_done(self, seconds: float = 60.0) -> None:
+    def wait_done(self, seconds: float = DONE_SECONDS) -> None:
         """Wait until the workload says that its work is done."""
         if self.line(seconds)["state"] != "done":
             raise StageError(f"{self.name} said something else than done")
 
-    def truth(self, seconds: float = 30.0) -> dict[str, Any]:
+    def truth(self, seconds: float = DONE_SECONDS) -> dict[str, Any]:
         """Ask for the truth, once, and wait for the process to end."""
         if self._truth is None:
             if self.facts.get("gated") and not self._is_open:
