@@ -9,6 +9,9 @@ import pytest
 
 from workload.stage import Stage, StageError, compile_c
 
+# So that a failed assertion outside of test modules shows its numbers too.
+pytest.register_assert_rewrite("kernel.exact_checks", "kernel.truths")
+
 
 @pytest.fixture
 def stage() -> Iterator[Stage]:

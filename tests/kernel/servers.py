@@ -14,7 +14,7 @@ from workload.stage import Program, Stage, StageError
 
 DNS_ADDRESS = f"127.77.{os.getpid() % 250}.53"
 DNS_ADDRESS_IPV6 = "::1"
-DNS_DELAY_MS = 20.0
+DNS_DELAY_SECONDS = 0.020
 PATIENCE_SECONDS = 150
 """Another test run on this machine may hold port 53 of the only IPv6 loopback address."""
 
@@ -46,7 +46,7 @@ class Servers:
         ]
 
 
-def start_servers(stage: Stage, delay_ms: float = DNS_DELAY_MS) -> Servers:
+def start_servers(stage: Stage, delay_ms: float = 1000 * DNS_DELAY_SECONDS) -> Servers:
     """Start both; skip the test where the DNS port of these addresses is taken."""
     addresses = ("--address", DNS_ADDRESS, "--address", DNS_ADDRESS_IPV6)
     deadline = time.monotonic() + PATIENCE_SECONDS

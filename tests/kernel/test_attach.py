@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from kernel.servers import DNS_ADDRESS, start_servers
 from kernel.tracing import Report, Trace
+from kernel.truths import ALLOWANCE_SECONDS
 from workload.stage import Stage
 
 PAUSE_SECONDS = 0.07
-PROGRAM = f"""
-import os, sys, time
-first, second = (os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND) for path in sys.argv[1:])
-while True:
-    os.write(first, b"x")
-    os.write(second, b"x")
-    time.sleep({PAUSE_SECONDS})
-"""
+DETACHED_SECONDS = 1.0
+
+
+@dataclass
+class Run:
+    """One of the traces, and what the program was doing meanwhile, by its own clock."""
+
+    report: Report
+    start_ns: int
+    writes: list[tuple[int, float]]
+    sleeps: list[tuple[int, float]]
+
+    def longest(self, *done: list[tuple[int, float]]) -> float:
+        """Return the longest of what ended in the window, or while the probes were detached."""
+        end_ns = self.start_ns + 1e9 * (self.report["window.seconds"] + DETACHED_SECONDS)
+        found = [s for part in done for ended_ns, s in part if self.start_ns <= ended_ns <= end_ns]
+        return max(found) + ALLOWANCE_SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -34,43 +43,45 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def reports(
+def runs(
     module_stage: Stage, paths: list[Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[list[Report]]:
+) -> Iterator[list[Run]]:
     """Trace a program that mostly sleeps, again and again, from different moments of its sleep."""
     cgroup = module_stage.cgroup("attach")
-    program = subprocess.Popen([sys.executable, "-c", PROGRAM, *paths])
-    try:
-        Path(cgroup, "cgroup.procs").write_text(str(program.pid))
-        found = []
-        for _ in range(4):
-            with Trace(tmp_path_factory.mktemp("traces"), "--cgroup", cgroup) as trace:
-                trace.wait_tick()
-                found.append(trace.stop())
-        yield found
-    finally:
-        program.kill()
-        program.wait()
+    arguments = {"paths": [str(path) for path in paths], "pause": PAUSE_SECONDS}
+    program = module_stage.start(
+        "steps.py", json.dumps([["write_until_told", arguments]]), cgroups=[cgroup]
+    )
+    program.go()
+    found = []
+    for _ in range(4):
+        with Trace(tmp_path_factory.mktemp("traces"), "--cgroup", cgroup) as trace:
+            trace.wait_for("series", metric="write")
+            found.append((trace.stop(), trace.hello["window_start_ns"]))
+    program.go()
+    program.wait_done()
+    [done] = program.truth()["results"]
+    yield [Run(report, start_ns, done["writes"], done["sleeps"]) for report, start_ns in found]
 
 
-def test_a_sleep_is_not_taken_for_the_write_before_it(reports: list[Report]) -> None:
-    for report in reports:
-        slowest = max(entry["max_seconds"] for entry in report["filesystem.files"])
-        assert slowest <= report["filesystem.write.max_seconds"] < PAUSE_SECONDS / 2
+def test_a_sleep_is_not_taken_for_the_write_before_it(runs: list[Run]) -> None:
+    for run in runs:
+        slowest = max(entry["max_seconds"] for entry in run.report["filesystem.files"])
+        assert slowest <= run.report["filesystem.write.max_seconds"] <= run.longest(run.writes)
 
 
-def test_files_keep_their_paths(reports: list[Report], paths: list[Path]) -> None:
-    for report in reports:
-        found = {entry["path"] for entry in report["filesystem.files"]}
+def test_files_keep_their_paths(runs: list[Run], paths: list[Path]) -> None:
+    for run in runs:
+        found = {entry["path"] for entry in run.report["filesystem.files"]}
         assert found <= {os.fspath(path) for path in paths}
         assert found
 
 
-def test_a_wait_counts_from_the_start_of_the_window(reports: list[Report]) -> None:
-    for report in reports:
-        seconds = report["window.seconds"]
-        assert report["cpu.blocked_by_reason"]["sleep"] <= seconds
-        assert report["cpu.blocked.max_seconds"] < PAUSE_SECONDS + 0.05
+def test_a_wait_counts_from_the_start_of_the_window(runs: list[Run]) -> None:
+    for run in runs:
+        seconds = run.report["window.seconds"]
+        assert run.report["cpu.blocked_by_reason"]["sleep"] <= seconds
+        assert run.report["cpu.blocked.max_seconds"] <= run.longest(run.sleeps, run.writes)
 
 
 def test_questions_under_way_at_the_start_are_no_timeouts(stage: Stage, tmp_path: Path) -> None:
@@ -85,4 +96,4 @@ def test_questions_under_way_at_the_start_are_no_timeouts(stage: Stage, tmp_path
         report = trace.stop()
     dns = report["dns.latency"]["count"], report["dns.timeouts"], report["dns.pending"]
     assert report["dns.timeouts"] == 0
-    assert report["dns.queries"] == sum(dns) > 1000
+    assert report["dns.queries"] == sum(dns) > 100

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,10 @@ from kernel.tracing import Report, Trace
 from workload.stage import Stage
 
 CHILDREN = 4
+CHILD_SECONDS = 0.2
 WAITS = {"sleep": 0.5, "poll": 0.4, "lock": 0.3, "network": 0.6}
+LEAST_WAIT_RATIO = 0.95
+"""A thread that is about to wait may have to wait for a CPU to do so."""
 
 
 @dataclass
@@ -31,7 +33,7 @@ class Run:
 def run(module_stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     steps = [
         ["burn", {"seconds": 0.5}],
-        ["burn", {"seconds": 0.2, "processes": CHILDREN}],
+        ["burn", {"seconds": CHILD_SECONDS, "processes": CHILDREN}],
         ["sleep", {"seconds": WAITS["sleep"]}],
         ["poll", {"seconds": WAITS["poll"]}],
         ["wait_for_lock", {"seconds": WAITS["lock"]}],
@@ -55,25 +57,29 @@ def test_own_cpu_time_is_within_three_percent(run: Run) -> None:
 
 
 def test_children_have_their_own_cpu_time(run: Run) -> None:
+    """The kernel's own account of each, which its parent is given at its end, is the truth."""
     children = run.truth["results"][1]
-    for child in children:
+    assert len(children) == CHILDREN
+    for child, used_seconds in children:
         entry = run.report.entry("cpu_usage", host_pid=child)
-        assert entry["cpu_seconds"] == pytest.approx(0.2, rel=0.05)
+        assert entry["cpu_seconds"] >= CHILD_SECONDS
+        assert entry["cpu_seconds"] == pytest.approx(used_seconds, rel=0.01, abs=0.001)
 
 
 def test_cpu_time_adds_up(run: Run) -> None:
     total = sum(entry["cpu_seconds"] for entry in run.report["cpu_usage"])
     assert run.report["cpu.on_cpu_seconds"] == pytest.approx(total, rel=0.01)
-    assert total >= 0.5 + CHILDREN * 0.2
+    assert total >= 0.5 + CHILDREN * CHILD_SECONDS
 
 
 @pytest.mark.parametrize(
     ("number", "reason"), [(2, "sleep"), (3, "poll"), (4, "lock"), (5, "network")]
 )
 def test_blocked_time_has_its_reason(run: Run, number: int, reason: str) -> None:
+    """As long as was asked for, at most as long as it was for the workload."""
     waited = run.truth["results"][number]
     blocked = run.report["cpu.blocked_by_reason"][reason]
-    assert blocked == pytest.approx(waited, rel=0.05, abs=0.01)
+    assert LEAST_WAIT_RATIO * WAITS[reason] <= blocked <= waited + 0.01
 
 
 def test_programs_and_ends_of_processes_are_counted(run: Run) -> None:
@@ -104,10 +110,9 @@ def test_every_switch_is_seen_or_made_up_for(stage: Stage, tmp_path: Path) -> No
         before = _voluntary_switches(program.pid)
         program.go()
         program.wait_done()
-        time.sleep(0.1)
-        switches = _voluntary_switches(program.pid) - before
         trace.wait_tick()
         report = trace.stop()
+        switches = _voluntary_switches(program.pid) - before
     program.truth()
     assert switches > 1900
     assert report["cpu.blocked.count"] == pytest.approx(switches, abs=3)
@@ -128,9 +133,9 @@ def test_waiting_for_a_cpu_is_run_queue_time(stage: Stage, tmp_path: Path) -> No
         program.wait_done()
         trace.wait_tick()
         report = trace.stop()
-    program.truth()
+    truth = program.truth()
     usage = report.entry("cpu_usage", host_pid=program.pid)
-    assert usage["cpu_seconds"] == pytest.approx(0.6, rel=0.05)
+    assert usage["cpu_seconds"] == pytest.approx(truth["cpu_ns"] / 1e9, rel=0.03)
     assert report["cpu.run_queue_seconds"] >= 1.2
     assert report["cpu.run_queue.max_seconds"] < report["cpu.run_queue_seconds"]
     assert sum(report["cpu.blocked_by_reason"].values()) < 60
@@ -138,8 +143,9 @@ def test_waiting_for_a_cpu_is_run_queue_time(stage: Stage, tmp_path: Path) -> No
 
 def test_a_cpu_quota_is_throttled_time(stage: Stage, tmp_path: Path) -> None:
     cgroup = stage.cgroup("throttled")
-    quota = limit(stage, cgroup, quota_us=20_000)
-    steps = json.dumps([["burn", {"seconds": 0.6}]])
+    # Less than what is left for it where others fill the machine.
+    quota = limit(stage, cgroup, quota_us=5_000)
+    steps = json.dumps([["burn", {"seconds": 0.2}]])
     program = stage.start("steps.py", steps, cgroups=quota.join)
     with Trace(tmp_path, "--cgroup", cgroup) as trace:
         before = quota.throttled()

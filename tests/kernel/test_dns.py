@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from kernel.exact_checks import near_delay
-from kernel.servers import DNS_ADDRESS, DNS_ADDRESS_IPV6, start_servers
+from kernel.servers import DNS_ADDRESS, DNS_ADDRESS_IPV6, DNS_DELAY_SECONDS, start_servers
 from kernel.tracing import PATIENCE_SECONDS, Report, Trace, command
+from kernel.truths import assert_between_truths
 from workload.stage import Stage
 
 HOSTILE_NAMES = [
@@ -27,6 +27,8 @@ HOSTILE_NAMES = [
     "sp ace.test",
 ]
 TIMEOUT_SECONDS = 5.0
+RESEND_SECONDS = 0.1
+LATE = "late.d9000.test"
 JUNK = ["", "00", "1234", "12340100000100000000", "1234010000010000000000003fff", "ff" * 400]
 
 
@@ -34,9 +36,10 @@ def _dns(step: str, server: str = DNS_ADDRESS, **arguments: Any) -> list[Any]:
     return [step, {"server": server, **arguments}]
 
 
+SAME = {"same.d40.test": 0.040, "same.d10.test": 0.010}
 EARLY = [
     _dns("look_up", name="silent1.test", times=2, wait=False),
-    _dns("look_up", name="late.d6000.test", wait=False),
+    _dns("look_up", name=LATE, wait=False),
 ]
 STEPS = [
     *EARLY,
@@ -49,13 +52,15 @@ STEPS = [
     _dns("look_up", name="refused.test", times=1),
     _dns("look_up_by_tcp", names=["tcp.test"] * 6),
     _dns("look_up_by_tcp", names=["tcp6.test"] * 4, server=DNS_ADDRESS_IPV6),
-    _dns("look_up", name="retry1.test", resend_after=0.1),
-    _dns("look_up", name="retry2.test", resend_after=0.1),
+    _dns("look_up", name="retry1.test", resend_after=RESEND_SECONDS),
+    _dns("look_up", name="retry2.test", resend_after=RESEND_SECONDS),
     _dns("look_up_at_once", names=["many.d40.test"] * 30),
-    _dns("look_up_at_once", names=["same.d40.test", "same.d10.test"], same_id=True),
+    _dns("look_up_at_once", names=list(SAME), same_id=True),
     _dns("send_junk", payloads=JUNK),
     *(_dns("look_up", name=name) for name in HOSTILE_NAMES),
-    ["sleep", {"seconds": 4.5}],
+    # Of the early questions the third one.
+    ["await_answer", {"socket_name": "dns3"}],
+    ["now", {}],
     _dns("look_up", name="silent2.test", times=3, wait=False),
 ]
 
@@ -64,10 +69,23 @@ STEPS = [
 class Run:
     report: Report
     text: str
+    results: list[Any]
     server: dict[str, Any]
+    ended_ns: float
 
     def name(self, name: str) -> dict[str, Any]:
         return self.report.entry("dns.targets", name=name)
+
+    def measured(self, name: str) -> list[float]:
+        """Return how long each answer to questions for a name took for the one who asked."""
+        found = []
+        for (step, arguments), result in zip(STEPS, self.results, strict=True):
+            if step == "look_up" and arguments["name"] == name:
+                found += result["seconds"]
+            elif name in arguments.get("names", ()):
+                asked = zip(arguments["names"], result["seconds"], strict=True)
+                found += [seconds for each, seconds in asked if each == name]
+        return found
 
 
 @pytest.fixture(scope="module")
@@ -78,13 +96,13 @@ def run(module_stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with Trace(tmp_path_factory.mktemp("dns"), "--cgroup", cgroup) as trace:
         program.go()
         program.wait_done()
-        trace.wait_tick()
         report = trace.stop()
+        ended_ns = trace.hello["window_start_ns"] + 1e9 * report["window.seconds"]
         text = subprocess.run(
             command("replay", trace.recording), capture_output=True, timeout=PATIENCE_SECONDS
         ).stdout.decode()
-    program.truth()
-    yield Run(report, text, servers.dns.truth())
+    results = program.truth()["results"]
+    yield Run(report, text, results, servers.dns.truth(), ended_ns)
 
 
 def test_every_question_is_counted_once(run: Run) -> None:
@@ -100,14 +118,14 @@ def test_answers_are_counted_by_code(run: Run) -> None:
 def test_answers_over_udp_have_the_injected_delay(run: Run, name: str, count: int) -> None:
     latency = run.name(name)["latency"]
     assert latency["count"] == count
-    assert near_delay(latency["p50_seconds"], run.server["delay_p50_ns"] / 1e9)
+    assert_between_truths(latency, DNS_DELAY_SECONDS, run.measured(name))
 
 
 @pytest.mark.parametrize(("name", "count"), [("tcp.test", 6), ("tcp6.test", 4)])
 def test_questions_over_tcp_are_dns_too(run: Run, name: str, count: int) -> None:
     latency = run.name(name)["latency"]
     assert latency["count"] == count
-    assert latency["p50_seconds"] == pytest.approx(0.020, abs=0.002)
+    assert_between_truths(latency, DNS_DELAY_SECONDS, run.measured(name))
 
 
 def test_address_questions_of_both_types_are_counted(run: Run) -> None:
@@ -125,31 +143,35 @@ def test_no_answer_in_time_is_a_timeout(run: Run) -> None:
 
 def test_an_answer_after_the_timeout_is_not_counted_again(run: Run) -> None:
     assert run.report["dns.timeout_after_seconds"] == TIMEOUT_SECONDS
-    assert run.name("late.d6000.test")["timeouts"] == 1
-    assert run.name("late.d6000.test")["latency"]["count"] == 0
+    assert run.name(LATE)["timeouts"] == 1
+    assert run.name(LATE)["latency"]["count"] == 0
 
 
 def test_a_young_question_at_the_end_is_pending(run: Run) -> None:
-    assert run.report["dns.pending"] == 3
-    assert run.report["dns.timeouts"] == 3
+    """Three are young, unless the machine stood still: then they may have come of age."""
+    assert run.report["dns.pending"] + run.report["dns.timeouts"] == 3 + 3
+    [asked_ns] = [result for result in run.results if isinstance(result, int)]
+    if run.ended_ns - asked_ns < 1e9 * TIMEOUT_SECONDS:
+        assert run.report["dns.pending"] == 3
 
 
 def test_a_question_sent_again_is_a_retry(run: Run) -> None:
     assert run.report["dns.retries"] == 2
     for name in ("retry1.test", "retry2.test"):
         assert run.name(name)["count"] == 1
-        assert run.name(name)["latency"]["average_seconds"] == pytest.approx(0.12, abs=0.01)
+        latency = run.name(name)["latency"]
+        assert_between_truths(latency, RESEND_SECONDS + DNS_DELAY_SECONDS, run.measured(name))
 
 
 def test_questions_in_flight_together_are_told_apart(run: Run) -> None:
     many = run.name("many.d40.test")["latency"]
     assert many["count"] == 30
-    assert many["p50_seconds"] == pytest.approx(0.040, abs=0.003)
+    assert_between_truths(many, 0.040, run.measured("many.d40.test"))
 
 
-def test_the_same_id_on_two_sockets_is_two_questions(run: Run) -> None:
-    assert run.name("same.d40.test")["latency"]["p50_seconds"] == pytest.approx(0.04, abs=0.003)
-    assert run.name("same.d10.test")["latency"]["p50_seconds"] == pytest.approx(0.01, abs=0.002)
+@pytest.mark.parametrize("name", SAME)
+def test_the_same_id_on_two_sockets_is_two_questions(run: Run, name: str) -> None:
+    assert_between_truths(run.name(name)["latency"], SAME[name], run.measured(name))
 
 
 def test_the_asking_process_is_named(run: Run) -> None:

@@ -42,8 +42,7 @@ def run_beside_neighbour(stage: Stage, folder: Path, by_pid: bool) -> tuple[Exac
         neighbour.wait_done()
         trace.wait_tick()
         report = trace.stop()
-        delay_ns = servers.dns.truth()["delay_p50_ns"]
-        run = ExactRun(report, target.truth(), delay_ns / 1e9, data)
+        run = ExactRun(report, target.truth(), data)
         run.neighbour = neighbour.truth()
         return run, trace.recording
 

@@ -54,7 +54,7 @@ def _setting(stage: Stage, fault: str, servers: Servers) -> Setting:
     cgroup = stage.cgroup(fault)
     setting = Setting((cgroup,), stage.memory_file(f"{fault}.data"), servers.port)
     if fault in LINKS:
-        link = stage.start("link.py", "--subnet", 100 + len(stage.programs), *LINKS[fault])
+        link = stage.start("link.py", *LINKS[fault])
         stage.start(
             "tcp_server.py",
             *("--listen", link.facts["near"], "--listen", "127.0.0.1"),

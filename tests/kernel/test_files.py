@@ -15,10 +15,12 @@ import pytest
 
 from kernel.exact_checks import OWN_FILE_OPERATIONS
 from kernel.tracing import PATIENCE_SECONDS, Report, Trace, command
+from kernel.truths import ALLOWANCE_SECONDS, assert_between_truths
 from workload.stage import Stage, StageError
 
 SLOW_FSYNC_MS = 45.0
 SLOW_READ_MS = 15.0
+SLOW_SECONDS = 0.010
 OTHERS = 50
 HOSTILE = ["new\nline", "esc\x1b[31m", "rtl\u202e", "sep\u2028", "bad\udcff\udcfe", "x" * 255]
 
@@ -31,6 +33,16 @@ class Run:
     folder: Path
     disk: Path
     truth: dict[str, Any]
+    results: list[Any]
+
+    def measured(self, kind: str) -> list[float]:
+        """Return how long each operation of a kind was for the workload itself."""
+        timed = [result for result in self.results if isinstance(result, dict)]
+        return [seconds for result in timed for seconds in result.get(kind, ())]
+
+    def met_slow(self, kind: str) -> int:
+        """Return how many the workload found slow: those meant to be, or of a busy machine."""
+        return sum(seconds >= SLOW_SECONDS for seconds in self.measured(kind))
 
     def file(self, path: Path) -> dict[str, Any]:
         return self.report.entry("filesystem.files", path=str(path))
@@ -75,8 +87,8 @@ def run(module_stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             command("replay", trace.recording), capture_output=True, timeout=PATIENCE_SECONDS
         ).stdout.decode()
         lines = trace.lines()
-    program.truth()
-    yield Run(report, lines, text, folder, disk, server.truth())
+    results = program.truth()["results"]
+    yield Run(report, lines, text, folder, disk, server.truth(), results)
 
 
 def _within_own(counted: int, done: int) -> bool:
@@ -109,26 +121,30 @@ def test_a_file_is_known_by_its_real_path(run: Run) -> None:
 
 def test_slow_operations_are_counted_apart(run: Run) -> None:
     assert run.truth["slow_fsyncs"] == run.report["filesystem.fsync.slow"] == 6
-    assert run.truth["slow_reads"] == run.report["filesystem.read.slow"] == 4
-    assert run.report["filesystem.write.slow"] == 0
+    assert run.truth["slow_reads"] == 4
+    assert 4 <= run.report["filesystem.read.slow"] <= run.met_slow("read")
+    assert run.report["filesystem.write.slow"] <= run.met_slow("write")
 
 
 def test_slow_duration_is_the_injected_one(run: Run) -> None:
-    fsync = run.report["filesystem.fsync.p50_seconds"]
-    assert fsync == pytest.approx(SLOW_FSYNC_MS / 1000, rel=0.1)
-    assert run.report["filesystem.read.max_seconds"] >= SLOW_READ_MS / 1000
+    fsync = run.report["filesystem.fsync"]
+    assert_between_truths(fsync, SLOW_FSYNC_MS / 1000, run.measured("fsync"))
+    slowest = run.report["filesystem.read.max_seconds"]
+    assert SLOW_READ_MS / 1000 <= slowest <= max(run.measured("read")) + ALLOWANCE_SECONDS
 
 
 def test_slow_operations_are_events_with_path_and_bytes(run: Run) -> None:
     slow = [line for line in run.lines if line.get("event") == "slow_file"]
-    assert sorted(line["operation"] for line in slow) == ["fsync"] * 6 + ["read"] * 4
-    assert all("slow.db" in line["path"] for line in slow)
-    assert {line["bytes"] for line in slow if line["operation"] == "read"} == {4000}
+    meant = [line for line in slow if "slow.db" in line["path"] and line["operation"] != "write"]
+    assert sorted(line["operation"] for line in meant) == ["fsync"] * 6 + ["read"] * 4
+    assert {line["bytes"] for line in meant if line["operation"] == "read"} == {4000}
+    assert len(slow) <= sum(run.met_slow(kind) for kind in ("read", "write", "fsync"))
 
 
 def test_waiting_is_told_apart_from_the_whole_duration(run: Run) -> None:
+    """Little of an fsync is work: it is the other side that is slow."""
     waited = run.report["filesystem.fsync.waiting_seconds"]
-    assert waited == pytest.approx(6 * SLOW_FSYNC_MS / 1000, rel=0.15)
+    assert 0.85 * 6 * SLOW_FSYNC_MS / 1000 <= waited <= sum(run.measured("fsync"))
 
 
 @pytest.mark.parametrize(("kind", "size"), [("pipe", 5), ("socket", 3)])

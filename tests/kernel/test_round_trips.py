@@ -10,27 +10,42 @@ from typing import Any
 import pytest
 
 from kernel.tracing import Report, Trace
+from kernel.truths import assert_between_truths
 from workload.stage import Stage
 
 RTT_MS = 31.0
+RTT_SECONDS = RTT_MS / 1000
+SPIKE_SECONDS = 0.1
 IDLE_SECONDS = 2.5
 UPLOAD_TIMES = 40
 UPLOAD_BYTES = 1000
-ACCOUNT_OF = {"upload": 4, "before": 5, "echo": 7, "ipv6": 9}
-"""Positions of the steps' results that are the kernel's own account of the connection."""
+ACCOUNT_BEFORE = 3
+RESULTS_OF = {"upload": (4, 5), "before": (6,), "echo": (7, 8), "ipv6": (9, 10)}
+"""Positions of the steps' results that tell of a connection's round trips; the last is its account.
+
+A connect is a round trip too; that of "before" came before the trace.
+"""
 
 
 @dataclass
 class Run:
     report: Report
     results: list[Any]
-    rtt_seconds: float
     far: str
     ports: dict[str, int]
 
-    def account(self, name: str) -> dict[str, int]:
-        account: dict[str, int] = self.results[ACCOUNT_OF[name]]
-        return account
+    def measured(self, name: str) -> list[float]:
+        """Return how long each exchange that holds a round trip took for the workload."""
+        return [seconds for at in RESULTS_OF[name] for seconds in self.results[at]["seconds"]]
+
+    def all_measured(self) -> list[float]:
+        return [seconds for name in RESULTS_OF for seconds in self.measured(name)]
+
+    def retransmits(self) -> int:
+        """Return how many segments the kernel says that it sent again in the trace."""
+        accounts = [self.results[positions[-1]] for positions in RESULTS_OF.values()]
+        total: int = sum(account["retransmits"] for account in accounts)
+        return total - int(self.results[ACCOUNT_BEFORE]["retransmits"])
 
     def peer(self, name: str) -> dict[str, Any]:
         return self.report.entry("tcp.peers", address=self.far, port=self.ports[name])
@@ -53,12 +68,10 @@ def _run(stage: Stage, folder: Any, by_pid: bool) -> Run:
     steps = [
         *kept,
         ["exchange", {"socket_name": "idle", "times": 3}],
+        ["account", {"socket_name": "before"}],
         ["gate", {}],
         ["connect", {"address": far, "port": ports["upload"], "keep": "upload"}],
-        [
-            "upload",
-            {"socket_name": "upload", "times": UPLOAD_TIMES, "size": UPLOAD_BYTES, "pause": 0.02},
-        ],
+        ["upload", {"socket_name": "upload", "times": UPLOAD_TIMES, "size": UPLOAD_BYTES}],
         ["exchange", {"socket_name": "before", "times": 20}],
         ["connect", {"address": far, "port": ports["echo"], "keep": "echo"}],
         ["exchange", {"socket_name": "echo", "times": 15}],
@@ -74,9 +87,7 @@ def _run(stage: Stage, folder: Any, by_pid: bool) -> Run:
         program.wait_done()
         trace.wait_tick()
         report = trace.stop()
-    results = program.truth()["results"]
-    rtt_seconds = 2 * link.truth()["delay_p50_ns"] / 1e9
-    return Run(report, results, rtt_seconds, far, ports)
+    return Run(report, program.truth()["results"], far, ports)
 
 
 @pytest.fixture(scope="module", params=["cgroup", "pid"])
@@ -85,26 +96,17 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         yield _run(stage, tmp_path_factory.mktemp("rtt"), request.param == "pid")
 
 
-def test_link_has_the_delay_that_was_meant(run: Run) -> None:
-    assert run.rtt_seconds == pytest.approx(RTT_MS / 1000, rel=0.03)
-
-
 @pytest.mark.parametrize("name", ["upload", "before", "echo"])
-def test_p50_is_the_round_trip_of_the_link(run: Run, name: str) -> None:
-    """At least the link's, at most what the workload met: a busy machine's relay is late."""
+def test_round_trips_are_those_of_the_link(run: Run, name: str) -> None:
     rtt = run.peer(name)["rtt"]
-    account = run.account(name)
-    met_seconds = account.get("median_us", account["rtt_us"]) / 1e6
     assert rtt["count"] >= 10
-    assert rtt["p50_seconds"] >= 0.95 * run.rtt_seconds
-    assert rtt["p50_seconds"] <= 1.05 * max(run.rtt_seconds, met_seconds)
+    assert_between_truths(rtt, RTT_SECONDS, run.measured(name))
 
 
 def test_ipv6_has_round_trips_too(run: Run) -> None:
     [peer] = [peer for peer in run.report["tcp.peers"] if ":" in peer["address"]]
-    met_seconds = run.account("ipv6")["median_us"] / 1e6
-    assert peer["rtt"]["p50_seconds"] >= 0.95 * run.rtt_seconds
-    assert peer["rtt"]["p50_seconds"] <= 1.05 * max(run.rtt_seconds, met_seconds)
+    assert peer["rtt"]["count"] >= 10
+    assert_between_truths(peer["rtt"], RTT_SECONDS, run.measured("ipv6"))
 
 
 def test_an_upload_is_sent_bytes_without_receives(run: Run) -> None:
@@ -113,8 +115,8 @@ def test_an_upload_is_sent_bytes_without_receives(run: Run) -> None:
 
 
 def test_each_segment_gives_at_most_one_sample(run: Run) -> None:
-    assert run.peer("echo")["rtt"]["count"] <= 15 + 1 + 2
-    assert run.peer("upload")["rtt"]["count"] <= UPLOAD_TIMES + 2
+    assert run.peer("echo")["rtt"]["count"] <= 15 + 1
+    assert run.peer("upload")["rtt"]["count"] <= UPLOAD_TIMES + 1
 
 
 def test_an_idle_connection_has_no_round_trip(run: Run) -> None:
@@ -124,17 +126,18 @@ def test_an_idle_connection_has_no_round_trip(run: Run) -> None:
 
 def test_waiting_in_a_receive_is_not_work(run: Run) -> None:
     receive = run.report["tcp.receive"]
-    assert receive["max_seconds"] < 0.02
+    assert receive["p50_seconds"] < RTT_SECONDS / 2
+    assert receive["max_seconds"] < IDLE_SECONDS / 2
     assert receive["waiting_seconds"] >= IDLE_SECONDS
 
 
 def test_retransmits_are_those_of_the_sockets(run: Run) -> None:
     """None on this link, unless the machine stood still for longer than a round trip."""
-    assert run.report["tcp.retransmits"] == sum(
-        run.account(name)["retransmits"] for name in ACCOUNT_OF
-    )
+    assert run.report["tcp.retransmits"] == run.retransmits()
 
 
 def test_no_spike_is_seen_on_a_steady_link(run: Run) -> None:
-    assert run.report["tcp.rtt_spikes"] == 0
-    assert run.report["tcp.rtt.p99_seconds"] < 0.1
+    """None, unless the workload met one itself: a machine that stands still makes some."""
+    measured = run.all_measured()
+    assert run.report["tcp.rtt_spikes"] <= sum(s >= SPIKE_SECONDS for s in measured)
+    assert_between_truths(run.report["tcp.rtt"], RTT_SECONDS, measured)

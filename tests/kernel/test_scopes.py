@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from kernel.exact_checks import ExactChecks, ExactRun
+from kernel.exact_checks import LEAST_SLEEP_RATIO, SLEEP_SECONDS, ExactChecks, ExactRun
 from kernel.servers import start_servers
 from kernel.tracing import Trace
 from workload.stage import HERE, Stage, cgroup_mount
 
 SYSTEM_PYTHON = "/usr/bin/python3"
+STAY_SECONDS = 6
+"""Longer than a DNS question may wait for its answer."""
 START_UP_OPERATIONS = 200
 """Opens, or reads, that an interpreter makes while it starts; -S and -E keep them few."""
 
@@ -28,13 +30,12 @@ def by_command(tmp_path_factory: pytest.TempPathFactory) -> ExactRun:
         data.write_bytes(bytes(1 << 20))
         argv = [
             *(SYSTEM_PYTHON, "-ES", HERE / "exact.py", *servers.exact_arguments(data)),
-            *("--no-gate", "--stay", 6),
+            *("--no-gate", "--stay", STAY_SECONDS),
         ]
         with Trace(tmp_path_factory.mktemp("command"), "--", *argv) as trace:
             report = trace.report()
             truth = json.loads(re.findall(r'\{"state": "truth".*\}', trace.stderr())[0])
-        delay_ns = servers.dns.truth()["delay_p50_ns"]
-        return ExactRun(report, truth, delay_ns / 1e9, data, START_UP_OPERATIONS)
+        return ExactRun(report, truth, data, START_UP_OPERATIONS)
 
 
 class TestCommand(ExactChecks):
@@ -45,8 +46,9 @@ class TestCommand(ExactChecks):
         return by_command
 
     def test_sleep_is_blocked_time_with_its_reason(self, run: ExactRun) -> None:
-        slept = (run.truth["sleep_ns"] + run.truth["stay_ns"]) / 1e9
-        assert run.report["cpu.blocked_by_reason.sleep"] == pytest.approx(slept, rel=0.03)
+        slept = run.report["cpu.blocked_by_reason.sleep"]
+        assert slept >= LEAST_SLEEP_RATIO * (SLEEP_SECONDS + STAY_SECONDS)
+        assert slept <= (run.truth["sleep_ns"] + run.truth["stay_ns"]) / 1e9
 
     def test_cpu_time_of_the_process_is_within_three_percent(self, run: ExactRun) -> None:
         entry = run.report.entry("cpu_usage", host_pid=run.truth["pid"])

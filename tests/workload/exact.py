@@ -34,6 +34,7 @@ class Exact:
         """Prepare without touching anything that is counted."""
         self.options = options
         self.truth: Counter[str] = Counter()
+        self.dns_seconds: list[float] = []
         self.kept: list[socket.socket] = []
 
     def run(self) -> dict[str, Any]:
@@ -51,6 +52,7 @@ class Exact:
             time.sleep(self.options.stay)
         return {
             **self.truth,
+            "dns_seconds": self.dns_seconds,
             "pid": os.getpid(),
             "stay_ns": time.monotonic_ns() - stay_ns,
             "cpu_ns": time.process_time_ns() - cpu_before_ns,
@@ -70,12 +72,17 @@ class Exact:
             address = options.dns[number % len(options.dns)]
             own = number % 3 == 0
             sock = _datagram(address) if own else shared[address]
+            message = dns_message.query(number, name)
             if own:
                 sock.connect((address, 53))
-                sock.send(dns_message.query(number, name))
+            begun = time.monotonic()
+            if own:
+                sock.send(message)
             else:
-                sock.sendto(dns_message.query(number, name), (address, 53))
-            code = dns_message.rcode(sock.recv(512))
+                sock.sendto(message, (address, 53))
+            answer = sock.recv(512)
+            self.dns_seconds.append(time.monotonic() - begun)
+            code = dns_message.rcode(answer)
             self.truth["dns_queries"] += 1
             self.truth[f"dns_{dns_message.RCODE_NAMES[code].lower()}"] += 1
             if own:
@@ -197,7 +204,7 @@ def _family(address: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
-def _datagram(address: str, timeout_seconds: float = 5.0) -> socket.socket:
+def _datagram(address: str, timeout_seconds: float = 30.0) -> socket.socket:
     """Open a UDP socket whose blocking receive gives up, without a poll call."""
     sock = socket.socket(_family(address), socket.SOCK_DGRAM)
     whole = int(timeout_seconds)

@@ -13,30 +13,51 @@ import threading
 import time
 from collections.abc import Callable
 
+import gate
 from burn import burn
 from network_steps import error_name
+
+Seconds = dict[str, list[float]]
+"""How long each call took, by its kind."""
+Moment = tuple[int, float]
+"""When something ended, in nanoseconds of the wall clock, and how long it was."""
 
 
 class HostSteps:
     """One method per step; arguments and results are plain JSON."""
 
-    def read_file(self, path: str, times: int, size: int = 512) -> int:
-        """Read a file from its beginning, again and again; return the bytes."""
+    def read_file(self, path: str, times: int, size: int = 512) -> Seconds:
+        """Read a file from its beginning, again and again; return how long each read took."""
         data = os.open(os.fsencode(path), os.O_RDONLY)
-        total = sum(len(os.pread(data, size, 0)) for _ in range(times))
+        reads = [_timed(os.pread, data, size, 0) for _ in range(times)]
         os.close(data)
-        return total
+        return {"read": reads}
 
-    def write_file(self, path: str, times: int, size: int = 512, fsync: bool = False) -> int:
-        """Create or open a file and write to it; return the bytes."""
+    def write_file(self, path: str, times: int, size: int = 512, fsync: bool = False) -> Seconds:
+        """Create or open a file and write to it; return how long each call took."""
         data = os.open(os.fsencode(path), os.O_WRONLY | os.O_CREAT, 0o600)
-        total = 0
+        seconds: Seconds = {"write": [], "fsync": []}
         for _ in range(times):
-            total += os.write(data, bytes(size))
+            seconds["write"].append(_timed(os.write, data, bytes(size)))
             if fsync:
-                os.fsync(data)
+                seconds["fsync"].append(_timed(os.fsync, data))
         os.close(data)
-        return total
+        return seconds
+
+    def write_until_told(self, paths: list[str], pause: float) -> dict[str, list[Moment]]:
+        """Write to each file in turn and sleep, until a line comes; return when and how long."""
+        files = [os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND) for path in paths]
+        done: dict[str, list[Moment]] = {"writes": [], "sleeps": []}
+        while not select.select([0], [], [], 0)[0]:
+            for data in files:
+                seconds = _timed(os.write, data, b"x")
+                done["writes"].append((time.time_ns(), seconds))
+            seconds = _timed(time.sleep, pause)
+            done["sleeps"].append((time.time_ns(), seconds))
+        gate.hold()
+        for data in files:
+            os.close(data)
+        return done
 
     def open_each(self, paths: list[str], directory: bool = False) -> list[str]:
         """Open and close each path; return `ok` or the error."""
@@ -79,11 +100,10 @@ class HostSteps:
                     os.read(descriptor, 1)
         os.close(data)
 
-    def burn(self, seconds: float, processes: int = 0) -> list[int]:
-        """Use the CPU here, or in so many children; return the PIDs."""
+    def burn(self, seconds: float, processes: int = 0) -> list[tuple[int, float]]:
+        """Use the CPU here, or in so many children; return the children's PIDs and CPU time."""
         if not processes:
             burn(seconds)
-            return [os.getpid()]
         children = []
         for _ in range(processes):
             child = os.fork()
@@ -91,17 +111,23 @@ class HostSteps:
                 burn(seconds)
                 os._exit(3)
             children.append(child)
+        used = []
         for child in children:
-            os.waitpid(child, 0)
-        return children
+            usage = os.wait4(child, 0)[2]
+            used.append((child, usage.ru_utime + usage.ru_stime))
+        return used
 
     def execute(self, argv: list[str], times: int = 1) -> list[int]:
         """Run a program; return the exit codes."""
         return [subprocess.run(argv, stdin=subprocess.DEVNULL).returncode for _ in range(times)]
 
+    def now(self) -> int:
+        """Return the wall clock in nanoseconds."""
+        return time.time_ns()
+
     def sleep(self, seconds: float) -> float:
         """Sleep; return how long it was."""
-        return _timed(lambda: time.sleep(seconds))
+        return _timed(time.sleep, seconds)
 
     def nap(self, seconds: float, times: int) -> None:
         """Sleep again and again."""
@@ -113,7 +139,7 @@ class HostSteps:
         reading, writing = os.pipe()
         poll = select.poll()
         poll.register(reading, select.POLLIN)
-        elapsed = _timed(lambda: poll.poll(int(seconds * 1000)))
+        elapsed = _timed(poll.poll, int(seconds * 1000))
         os.close(reading)
         os.close(writing)
         return elapsed
@@ -139,7 +165,7 @@ class HostSteps:
             return _timed(receive)
 
 
-def _timed(action: Callable[[], object]) -> float:
+def _timed(action: Callable[..., object], *arguments: object) -> float:
     begun = time.monotonic()
-    action()
+    action(*arguments)
     return time.monotonic() - begun

@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import select
 import socket
-import statistics
 import struct
+import termios
 import time
+from typing import TypedDict
 
 import dns_message
 
 _TCP_INFO_BYTES = 104
-_RTT_OFFSET, _RETRANSMITS_OFFSET = 68, 100
-_PATIENCE = struct.pack("qq", 10, 0)
+_RETRANSMITS_OFFSET = 100
+_PATIENCE = struct.pack("qq", 30, 0)
+_GLANCE_SECONDS = 0.0002
+
+
+class Timed(TypedDict):
+    """What came of each operation, and how long it took for the one who asked for it."""
+
+    outcomes: list[str]
+    seconds: list[float]
+
+
+class Account(TypedDict):
+    """Segments that the kernel sent again so far, and how long each exchange took."""
+
+    retransmits: int
+    seconds: list[float]
 
 
 class NetworkSteps:
@@ -31,13 +49,14 @@ class NetworkSteps:
         resend_after: float | None = None,
         wait: bool = True,
         question_type: int = dns_message.A,
-    ) -> list[str]:
-        """Ask over UDP, each time on a socket of its own; return the codes of the answers."""
-        codes = []
+    ) -> Timed:
+        """Ask over UDP, each time on a socket of its own; without waiting, keep it as dnsNUMBER."""
+        answers = Timed(outcomes=[], seconds=[])
         for _ in range(times):
             sock = socket.socket(_family(server), socket.SOCK_DGRAM)
             sock.connect((server, 53))
             message = dns_message.query(self._next(), name, question_type)
+            begun = time.monotonic()
             sock.send(message)
             if resend_after is not None:
                 time.sleep(resend_after)
@@ -46,36 +65,52 @@ class NetworkSteps:
                 self.sockets[f"dns{self.identifier}"] = sock
                 continue
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _PATIENCE)
-            codes.append(dns_message.RCODE_NAMES[dns_message.rcode(sock.recv(512))])
+            _finish(answers, _code(sock.recv(512)), begun)
             sock.close()
-        return codes
+        return answers
 
-    def look_up_at_once(self, server: str, names: list[str], same_id: bool = False) -> list[str]:
-        """Ask all questions, each on its own socket, before the first answer is read."""
-        socks = []
+    def await_answer(self, socket_name: str) -> str:
+        """Wait for the answer to a question that was asked without waiting; return its code."""
+        sock = self.sockets.pop(socket_name)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _PATIENCE)
+        code = _code(sock.recv(512))
+        sock.close()
+        return code
+
+    def look_up_at_once(self, server: str, names: list[str], same_id: bool = False) -> Timed:
+        """Ask all questions, each on its own socket, then read each answer when it comes.
+
+        The result is in the order of the names.
+        """
+        begun: dict[socket.socket, float] = {}
         for name in names:
             identifier = 7 if same_id else self._next()
             sock = socket.socket(_family(server), socket.SOCK_DGRAM)
             sock.connect((server, 53))
+            begun[sock] = time.monotonic()
             sock.send(dns_message.query(identifier, name))
-            socks.append(sock)
-        codes = []
-        for sock in socks:
-            codes.append(dns_message.RCODE_NAMES[dns_message.rcode(sock.recv(512))])
+        answers: dict[socket.socket, tuple[str, float]] = {}
+        while len(answers) < len(begun):
+            for sock in select.select(begun.keys() - answers.keys(), [], [])[0]:
+                answers[sock] = _code(sock.recv(512)), time.monotonic() - begun[sock]
+        for sock in begun:
             sock.close()
-        return codes
+        return Timed(
+            outcomes=[answers[sock][0] for sock in begun],
+            seconds=[answers[sock][1] for sock in begun],
+        )
 
-    def look_up_by_tcp(self, server: str, names: list[str]) -> list[str]:
+    def look_up_by_tcp(self, server: str, names: list[str]) -> Timed:
         """Ask over one TCP connection, one question after the other."""
-        codes = []
+        answers = Timed(outcomes=[], seconds=[])
         with socket.create_connection((server, 53)) as sock:
             for name in names:
                 message = dns_message.query(self._next(), name)
+                begun = time.monotonic()
                 sock.send(len(message).to_bytes(2, "big") + message)
                 size = int.from_bytes(sock.recv(2, socket.MSG_WAITALL), "big")
-                answer = sock.recv(size, socket.MSG_WAITALL)
-                codes.append(dns_message.RCODE_NAMES[dns_message.rcode(answer)])
-        return codes
+                _finish(answers, _code(sock.recv(size, socket.MSG_WAITALL)), begun)
+        return answers
 
     def send_junk(self, server: str, payloads: list[str]) -> None:
         """Send datagrams (as hexadecimal text) to the DNS port that are no questions."""
@@ -90,18 +125,19 @@ class NetworkSteps:
         times: int = 1,
         keep: str | None = None,
         syn_count: int | None = None,
-    ) -> list[str]:
-        """Connect, and close unless it is to be kept; return `ok` or the name of the error."""
-        results = []
+    ) -> Timed:
+        """Connect, and close unless it is to be kept; the outcome is `ok` or the error's name."""
+        results = Timed(outcomes=[], seconds=[])
         for _ in range(times):
             sock = socket.socket(_family(address), socket.SOCK_STREAM)
             if syn_count is not None:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_SYNCNT, syn_count)
+            begun = time.monotonic()
             try:
                 sock.connect((address, port))
-                results.append("ok")
+                _finish(results, "ok", begun)
             except OSError as error:
-                results.append(error_name(error))
+                _finish(results, error_name(error), begun)
             if keep:
                 self.sockets[keep] = sock
             else:
@@ -144,27 +180,32 @@ class NetworkSteps:
             connection.close()
         return times
 
-    def exchange(
-        self, socket_name: str, times: int, size: int = 100, pause: float = 0.0
-    ) -> dict[str, int]:
-        """Send and receive the same number of bytes on a kept connection; return its account."""
+    def exchange(self, socket_name: str, times: int, size: int = 100) -> Account:
+        """Send and receive the same number of bytes on a kept connection."""
         sock = self.sockets[socket_name]
-        took_us = []
+        seconds = []
         for _ in range(times):
-            begun_ns = time.monotonic_ns()
+            begun = time.monotonic()
             sock.send(bytes(size))
             sock.recv(size, socket.MSG_WAITALL)
-            took_us.append((time.monotonic_ns() - begun_ns) // 1000)
-            if pause:
-                time.sleep(pause)
-        return {**_tcp_info(sock), "median_us": statistics.median_high(took_us)}
+            seconds.append(time.monotonic() - begun)
+        return _account(sock, seconds)
 
-    def upload(self, socket_name: str, times: int, size: int, pause: float) -> dict[str, int]:
-        """Send without ever receiving; return the connection's account."""
+    def upload(self, socket_name: str, times: int, size: int) -> Account:
+        """Send without ever receiving; go on when the kernel says that all has arrived."""
+        sock = self.sockets[socket_name]
+        seconds = []
         for _ in range(times):
-            self.sockets[socket_name].sendall(bytes(size))
-            time.sleep(pause)
-        return _tcp_info(self.sockets[socket_name])
+            begun = time.monotonic()
+            sock.sendall(bytes(size))
+            while _bytes_under_way(sock):
+                time.sleep(_GLANCE_SECONDS)
+            seconds.append(time.monotonic() - begun)
+        return _account(sock, seconds)
+
+    def account(self, socket_name: str) -> Account:
+        """Return the account of a kept connection so far."""
+        return _account(self.sockets[socket_name], [])
 
     def receive_nothing(self, socket_name: str, seconds: float) -> str:
         """Wait in a receive call to which nothing comes."""
@@ -195,10 +236,22 @@ def _family(address: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
-def _tcp_info(sock: socket.socket) -> dict[str, int]:
-    """Return the kernel's own account: smoothed round trip and segments sent again."""
+def _finish(timed: Timed, outcome: str, begun: float) -> None:
+    timed["seconds"].append(time.monotonic() - begun)
+    timed["outcomes"].append(outcome)
+
+
+def _code(answer: bytes) -> str:
+    return dns_message.RCODE_NAMES[dns_message.rcode(answer)]
+
+
+def _account(sock: socket.socket, seconds: list[float]) -> Account:
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
-    return {
-        "rtt_us": struct.unpack_from("I", info, _RTT_OFFSET)[0],
-        "retransmits": struct.unpack_from("I", info, _RETRANSMITS_OFFSET)[0],
-    }
+    return Account(
+        retransmits=struct.unpack_from("I", info, _RETRANSMITS_OFFSET)[0],
+        seconds=seconds,
+    )
+
+
+def _bytes_under_way(sock: socket.socket) -> int:
+    return int(struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0])
