@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,12 @@ from typing import Any
 import pytest
 
 from kernel import leavings
+from kernel.neighbours import left_after
 from kernel.tracing import PATIENCE_SECONDS, ROOT, Trace, command
 from workload.stage import Stage, cgroup_mount
 
 NO_PROCESS = 4_190_000
+CLEARED_SECONDS = 3.0
 CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 21, 38, 39
 PR_CAPBSET_DROP = 24
 
@@ -28,11 +29,8 @@ PR_CAPBSET_DROP = 24
 def nothing_left() -> Iterator[None]:
     programs, links = leavings.programs(), leavings.links()
     yield
-    deadline = time.monotonic() + 3
-    while (left := leavings.orphans(programs, links)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert left == []
-    assert leavings.abandoned_cgroups() == []
+    assert left_after(CLEARED_SECONDS, leavings.orphans, programs, links) == []
+    assert left_after(CLEARED_SECONDS, leavings.abandoned_cgroups) == []
 
 
 def _drop_capabilities() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import time
 from pathlib import Path
 
+from kernel.neighbours import Neighbours
 from kernel.tracing import Trace
 from workload.stage import Stage
 
@@ -24,15 +24,13 @@ def _resident_bytes(pid: int) -> int:
 
 
 def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Return the CPU time of a process that is not within one of its threads' ends."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
 
 
 def test_counts_soon_after_start_with_a_cold_cache(stage: Stage, tmp_path: Path) -> None:
-    """A writer runs all the time; its first counted write is at the moment of attaching.
-
-    The best of some tries: other programs of the machine may be in the way of one.
-    """
+    """The best of some tries: other programs of the machine may be in the way of one."""
     cgroup = stage.cgroup("start")
     steps = [["write_file", {"path": str(stage.folder / "data"), "times": 10}]]
     waits = []
@@ -40,6 +38,7 @@ def test_counts_soon_after_start_with_a_cold_cache(stage: Stage, tmp_path: Path)
         program = stage.start("steps.py", json.dumps(steps), cgroups=[cgroup])
         cache = tmp_path / f"cache{number}"
         environment = {"XDG_CACHE_HOME": str(cache)}
+        neighbours = Neighbours()
         with Trace(tmp_path, "--cgroup", cgroup, environment=environment) as trace:
             waits.append((trace.hello["window_start_ns"] - trace.started_ns) / 1e9)
             program.go()
@@ -47,7 +46,7 @@ def test_counts_soon_after_start_with_a_cold_cache(stage: Stage, tmp_path: Path)
             trace.wait_tick()
             assert trace.stop()["filesystem.write.count"] == 10
         program.truth()
-        if waits[-1] <= READY_SECONDS:
+        if waits[-1] <= neighbours.limit(READY_SECONDS):
             return
     raise AssertionError(f"attached after {waits} s")
 
@@ -59,14 +58,17 @@ def test_tracer_is_small_and_rests_when_the_target_does(stage: Stage, tmp_path: 
         trace.wait_tick()
         tracer = trace.tracer_pid()
         assert _resident_bytes(tracer) <= RESIDENT_BYTES
+        neighbours = Neighbours()
         before, begun = _cpu_seconds(tracer), time.monotonic()
         time.sleep(IDLE_SECONDS)
         used = _cpu_seconds(tracer) - before
         share = used / (time.monotonic() - begun)
+        # The same work takes more CPU time on a core that others use too.
+        most = neighbours.limit(IDLE_SHARE_OF_A_CORE)
         resident = _resident_bytes(tracer)
         report = trace.stop()
     target.truth()
-    assert share <= IDLE_SHARE_OF_A_CORE + 0.01 / IDLE_SECONDS, "one clock tick of tolerance"
+    assert share <= most
     assert resident <= RESIDENT_BYTES
     assert report["quality.tracer_memory_bytes"] <= RESIDENT_BYTES
     assert report["quality.map_bytes"] <= 32 << 20

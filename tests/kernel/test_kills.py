@@ -17,10 +17,12 @@ from pathlib import Path
 import pytest
 
 from kernel import leavings
+from kernel.neighbours import left_after
 from kernel.tracing import PATIENCE_SECONDS, ROOT, command
 
 KILLS = int(os.environ.get("PODTRACE_KILLS", "12"))
 WITHIN_SECONDS = 2.0
+CLEARED_SECONDS = 3.0
 MARK = "PODTRACE_TEST_MARK"
 LONGEST_LIFE_SECONDS = 4.0
 
@@ -39,11 +41,12 @@ def _marked(mark: str) -> dict[int, str]:
     return found
 
 
-def _wait_until_gone(mark: str, seconds: float) -> dict[int, str]:
-    deadline = time.monotonic() + seconds
-    while (left := _marked(mark)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return left
+def _is_running(process: subprocess.Popen[bytes]) -> bool:
+    return process.poll() is None
+
+
+def _tracers(mark: str, plugin: int) -> list[int]:
+    return [pid for pid, line in _marked(mark).items() if "podtracer" in line and pid != plugin]
 
 
 @pytest.mark.timeout(60 * 15)
@@ -66,25 +69,22 @@ def test_nothing_is_left(victim: str, scope: str) -> None:
         life = chance.uniform(0.05, LONGEST_LIFE_SECONDS)
         time.sleep(life)
         context = f"round {number}, after {life:.2f} s"
-        tracers = [
-            pid for pid, line in _marked(mark).items() if "podtracer" in line and pid != process.pid
-        ]
+        tracers = _tracers(mark, process.pid)
         if victim != "plugin":
             for pid in tracers[:1]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         if victim != "tracer" or not tracers:
             process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(WITHIN_SECONDS + 3)
-        assert process.poll() is not None, f"the plugin lives on, {context}"
-        left = _wait_until_gone(mark, WITHIN_SECONDS)
+        lives_on = left_after(WITHIN_SECONDS + 3, _is_running, process)
+        assert not lives_on, f"the plugin lives on, {context}"
         if victim == "both" and scope == "command":
+            # Nobody is left who could end the command: the next start does.
+            left_after(WITHIN_SECONDS, _tracers, mark, process.pid)
             _start_again()
-            left = _wait_until_gone(mark, WITHIN_SECONDS)
-        assert left == {}, context
-    assert _wait_for_no_orphans(programs, links) == []
-    assert leavings.abandoned_cgroups() == []
+        assert left_after(WITHIN_SECONDS, _marked, mark) == {}, context
+    assert left_after(CLEARED_SECONDS, leavings.orphans, programs, links) == []
+    assert left_after(CLEARED_SECONDS, leavings.abandoned_cgroups) == []
 
 
 def _start_again() -> None:
@@ -96,10 +96,3 @@ def _start_again() -> None:
         cwd=ROOT,
     )
     assert result.returncode == 0, result.stderr
-
-
-def _wait_for_no_orphans(programs: set[int], links: set[int]) -> list[str]:
-    deadline = time.monotonic() + 3
-    while (left := leavings.orphans(programs, links)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return left
