@@ -210,7 +210,8 @@ def _client(destination: Destination, proxy: str, credential: Credential) -> RES
         place = parts.netloc.rpartition("@")[2]
         settings.proxy = f"{parts.scheme}://{place}"
         if parts.scheme.startswith("socks"):
-            settings.proxy = proxy
+            # As in Go, the proxy looks up the name of the server.
+            settings.proxy = proxy.replace("socks5://", "socks5h://", 1)
         elif parts.username:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             settings.proxy_headers = urllib3.make_headers(proxy_basic_auth=pair)

@@ -40,7 +40,12 @@ def no_answer(error: BaseException, server: str, proxy: str, seconds: float | No
         if tunnel:
             answer = tunnel.partition("failed: ")[2]
             return ClusterError(f"{place} refused to connect: {answer}", _proxy_hint())
-        if any(isinstance(cause, exceptions.ProxyError) for cause in chain):
+        # The second is of PySocks, which is imported only where it is needed.
+        if any(
+            isinstance(cause, exceptions.ProxyError)
+            or type(cause).__name__ == "ProxyConnectionError"
+            for cause in chain
+        ):
             return ClusterError(f"{place} cannot be reached: {_reason(chain)}", _proxy_hint())
     if any(isinstance(cause, exceptions.NameResolutionError) for cause in chain):
         host = urlsplit(server).hostname

@@ -513,13 +513,17 @@ class Proxy(ScriptedServer):
         host, _, port = request.target.rpartition(":")
         with socket.create_connection((host, int(port))) as far:
             request.socket.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-            ends = {request.socket: far, far: request.socket}
-            while True:
-                for each in select.select(list(ends), [], [], 5)[0]:
-                    data = each.recv(65536)
-                    if not data:
-                        return
-                    ends[each].sendall(data)
+            pass_on(request.socket, far)
+
+
+def pass_on(near: socket.socket, far: socket.socket) -> None:
+    ends = {near: far, far: near}
+    while True:
+        for each in select.select(list(ends), [], [], 5)[0]:
+            data = each.recv(65536)
+            if not data:
+                return
+            ends[each].sendall(data)
 
 
 @pytest.fixture
@@ -593,6 +597,44 @@ def test_proxy_of_the_environment_is_used_but_for_exceptions(
     monkeypatch.setenv("NO_PROXY", ".test")
     refused(scene.api(url, **trust(authority)))
     assert len(proxy.requests) == 1
+
+
+class SocksProxy(ScriptedServer):
+    """Speaks SOCKS version 5 and leads every name to this machine."""
+
+    def __init__(self) -> None:
+        self.asked: list[bytes] = []
+        super().__init__(lambda _: None)
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            connection.recv(64)
+            connection.sendall(b"\x05\x00")
+            request = connection.recv(512)
+            self.asked.append(request[5 : 5 + request[4]])
+            port = int.from_bytes(request[-2:], "big")
+            connection.sendall(b"\x05\x00\x00\x01" + bytes(6))
+            with socket.create_connection(("127.0.0.1", port)) as far:
+                pass_on(connection, far)
+
+
+def test_socks_proxy_is_used_and_looks_up_the_name(
+    scene: Scene, server: ScriptedServer, authority: Authority
+) -> None:
+    made = SocksProxy()
+    scene.closing.append(made)
+    url = server.url.replace("127.0.0.1", "api.test")
+    place = {"proxy-url": f"socks5://127.0.0.1:{made.port}"}
+    assert scene.api(url, **trust(authority), **place).get(POD) == {}
+    assert made.asked == [b"api.test"]
+
+
+def test_socks_proxy_that_is_away_is_named(scene: Scene) -> None:
+    with closed_port() as port:
+        error = refused(
+            scene.api("https://api.test", **{"proxy-url": f"socks5://127.0.0.1:{port}"})
+        )
+    assert f"the proxy socks5://127.0.0.1:{port}" in error.message
 
 
 @pytest.mark.parametrize("code", [403, 407, 502])
