@@ -113,13 +113,18 @@ class PodTracer:
         environment: dict[str, str] | None = None,
         command: Sequence[str] = (),
         output: Path | None = None,
+        log: Path | None = None,
         wait: bool = True,
     ) -> None:
-        """Start it, before it with `command`, and wait for its first line."""
-        self.output = output or folder / "stream.jsonl"
+        """Start it, before it with `command`, and wait for its first line.
+
+        It writes to `output`; `log` is where that can be read.
+        """
+        output = output or folder / "stream.jsonl"
+        self.output = log or output
         self.errors = folder / "tracer.err"
         argv = [*command, SYSTEM_PYTHON, "-m", "podtracer", "--pods", json.dumps(list(pods))]
-        with self.output.open("wb") as stream, self.errors.open("wb") as errors:
+        with output.open("wb") as stream, self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
                 [*argv, *map(str, options)],
                 stdin=subprocess.DEVNULL,
