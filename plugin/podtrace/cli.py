@@ -225,7 +225,12 @@ def root_command(command: Sequence[str] | None = None) -> Root:
             short_help="Say what a trace would need, have and lack.",
             usage=f"Usage: {KUBECTL} doctor [POD | TYPE/NAME]... [-n NAME]\n\n"
             "Ask everything beforehand that could keep a trace from working: rights,\n"
-            "admission, the image, the node and its kernel; and say how to mend it.\n",
+            "admission, the image, the node and its kernel; and say how to mend it.\n\n"
+            "Where nothing speaks against it, a tracer pod is started on the node of each\n"
+            "named pod for a second, and removed: it alone knows which sections of the\n"
+            "report that kernel allows. With --dry-run nothing is started. Without POD the\n"
+            "namespace and all nodes are asked about.\n\n"
+            "Exit codes: 0 a trace would work, 1 it would not.\n",
         ),
     ]  # fmt: skip
     root = Root(PROGRAM, add_help_option=False)
