@@ -129,8 +129,11 @@ class PodLog:
 
     def _silent_seconds(self) -> float:
         """Return for how long nothing came, also over a suspend of this machine."""
-        monotonic, wall = self._heard
-        return max(time.monotonic() - monotonic, time.time() - wall)
+        return max(self._awake_seconds(), time.time() - self._heard[1])
+
+    def _awake_seconds(self) -> float:
+        """Return for how long nothing came while this machine was awake."""
+        return time.monotonic() - self._heard[0]
 
     def _reopen(self, failure: ClusterError | None, *, whole: bool) -> ByteStream | None:
         """Follow again from where the cut was, or return None and say why that cannot be."""
@@ -145,10 +148,10 @@ class PodLog:
                     return None
             except ClusterError as error:
                 failure = error
-            if self._silent_seconds() > RESUME_SECONDS:
+            if self._awake_seconds() > RESUME_SECONDS:
                 self.trouble = self._silence(failure)
                 return None
-            if self._silent_seconds() > TOLD_SECONDS and not self._has_told:
+            if self._awake_seconds() > TOLD_SECONDS and not self._has_told:
                 self._has_told = True
                 self._tell(
                     f"the log of the tracer on node {self._tracer.plan.node} broke off, trying "
@@ -167,7 +170,7 @@ class PodLog:
             return False
         ending = None if pod is None else ending_of(pod)
         if pod is not None and ending is None:
-            if self._silent_seconds() > RESUME_SECONDS:
+            if self._awake_seconds() > RESUME_SECONDS:
                 self.trouble = self._silence(None)
                 return True
             self._wait(_FIRST_PAUSE_SECONDS)

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from fake_cluster import FakeApi, Object
+from podtrace.cluster.cleanup import clean_up
+from podtrace.cluster.manifest import OWN_LABELS
+from podtrace.errors import ClusterError
+
+
+def ago(seconds: float) -> str:
+    moment = datetime.now(UTC) - timedelta(seconds=seconds)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def tracer(
+    kind: str,
+    name: str,
+    *,
+    namespace: str = "shop",
+    age: float = 60,
+    status: Object | None = None,
+    owner: str | None = None,
+    deleted: bool = False,
+) -> Object:
+    metadata: Object = {
+        "name": name,
+        "namespace": namespace,
+        "uid": f"uid-of-{name}",
+        "labels": dict(OWN_LABELS),
+        "annotations": {"podtrace.io/targets": "shop/web-0"},
+        "creationTimestamp": ago(age),
+    }
+    if owner is not None:
+        metadata["ownerReferences"] = [{"kind": "Job", "name": owner, "uid": f"uid-of-{owner}"}]
+    if deleted:
+        metadata["deletionTimestamp"] = ago(0)
+    return {
+        "kind": kind,
+        "metadata": metadata,
+        "spec": {"activeDeadlineSeconds": 440},
+        "status": status or {},
+    }
+
+
+COMPLETE = {"conditions": [{"type": "Complete", "status": "True"}]}
+
+
+def deleted(api: FakeApi) -> list[str]:
+    return [call.path.rpartition("/")[2] for call in api.asked("DELETE")]
+
+
+def test_nothing_left_is_nothing_said() -> None:
+    assert clean_up(FakeApi(), "shop") == []
+
+
+def test_what_is_finished_or_overdue_goes_and_what_runs_stays() -> None:
+    api = FakeApi()
+    api.add(
+        tracer("Job", "a-done", status=COMPLETE),
+        tracer("Job", "b-old", age=500),
+        tracer("Job", "c-runs"),
+        tracer("Pod", "d-done", status={"phase": "Succeeded"}),
+        tracer("Pod", "e-runs", status={"phase": "Running"}),
+    )
+    said = clean_up(api, "shop")
+    assert deleted(api) == ["a-done", "b-old", "d-done"]
+    assert [text.split()[0] for text in said] == ["removed", "removed", "left", "removed", "left"]
+    assert "--force" in said[2]
+    assert "shop/web-0" in said[2]
+
+
+def test_force_removes_what_runs_but_never_without_grace() -> None:
+    api = FakeApi()
+    api.add(tracer("Job", "runs"))
+    (said,) = clean_up(api, "shop", force=True)
+    assert said.startswith("removed job shop/runs")
+    body = api.asked("DELETE")[0].body
+    assert body["gracePeriodSeconds"] > 0
+    assert body["propagationPolicy"] == "Background"
+
+
+def test_a_pod_goes_with_its_job() -> None:
+    api = FakeApi()
+    api.add(
+        tracer("Job", "job", status=COMPLETE),
+        tracer("Pod", "job-x", owner="job", status={"phase": "Succeeded"}),
+    )
+    assert len(clean_up(api, "shop")) == 1
+    assert deleted(api) == ["job"]
+
+
+def test_only_our_own_are_touched() -> None:
+    api = FakeApi()
+    other = tracer("Pod", "other", status={"phase": "Succeeded"})
+    other["metadata"]["labels"]["app.kubernetes.io/managed-by"] = "Helm"
+    api.add(other)
+    api.add(tracer("Pod", "elsewhere", namespace="blog", status={"phase": "Succeeded"}))
+    assert clean_up(api, "shop", force=True) == []
+    assert deleted(api) == []
+
+
+def test_everywhere_is_all_namespaces() -> None:
+    api = FakeApi()
+    api.add(tracer("Pod", "one", status={"phase": "Failed"}))
+    api.add(tracer("Pod", "two", namespace="blog", status={"phase": "Failed"}))
+    assert len(clean_up(api, None)) == 2
+
+
+def test_what_was_deleted_already_is_left_to_go() -> None:
+    api = FakeApi()
+    api.add(tracer("Pod", "marked", status={"phase": "Running"}, deleted=True))
+    (said,) = clean_up(api, "shop", force=True)
+    assert said.startswith("left pod shop/marked")
+    assert deleted(api) == []
+
+
+def test_who_may_not_list_jobs_still_finds_pods() -> None:
+    api = FakeApi()
+    api.deny("list", "jobs")
+    api.add(tracer("Pod", "done", status={"phase": "Succeeded"}))
+    assert len(clean_up(api, "shop")) == 1
+
+
+def test_who_may_list_nothing_is_told() -> None:
+    api = FakeApi()
+    api.deny("list", "*")
+    with pytest.raises(ClusterError, match="cannot look for tracers") as caught:
+        clean_up(api, None)
+    assert "-n NAMESPACE" in (caught.value.hint or "")
+
+
+def test_what_goes_meanwhile_is_no_error() -> None:
+    api = FakeApi()
+    api.add(tracer("Pod", "done", status={"phase": "Succeeded"}))
+    api.fail("DELETE", ".*", 404, "not found")
+    (said,) = clean_up(api, "shop")
+    assert "was gone already" in said
