@@ -49,6 +49,7 @@ _KINDS = {
     "Node": "nodes",
     "Pod": "pods",
     "ReplicaSet": "replicasets",
+    "ReplicationController": "replicationcontrollers",
     "ResourceQuota": "resourcequotas",
     "RuntimeClass": "runtimeclasses",
     "Service": "services",

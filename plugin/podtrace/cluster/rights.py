@@ -6,6 +6,8 @@ the tracer; that takes a few rights more. What else is asked for is for names an
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -202,6 +204,8 @@ def _role(namespace: str, rights: Sequence[Right]) -> str:
         "rules:",
     ]
     for (group, listed_verbs), resources in rules.items():
+        if "create" in listed_verbs and resources == ["jobs"]:
+            lines.append("# The Job that removes the tracer pod, whatever happens to podtrace:")
         lines += [
             f'- apiGroups: ["{group}"]',
             f"  resources: [{', '.join(resources)}]",
@@ -216,11 +220,13 @@ def _binding(namespace: str, user: str) -> str:
         subject = f"{{kind: ServiceAccount, name: {_quoted(name)}, namespace: {_quoted(space)}}}"
     else:
         subject = f"{{kind: User, name: {_quoted(user)}, apiGroup: rbac.authorization.k8s.io}}"
+    # Another user's binding is not to be replaced by this one.
+    name = re.sub(r"[^a-z0-9.]+", "-", f"{ROLE_NAME}-{user}".lower()).strip("-.")[:200]
     return "\n".join(
         [
             "apiVersion: rbac.authorization.k8s.io/v1",
             "kind: RoleBinding",
-            f"metadata: {{name: {ROLE_NAME}, namespace: {_quoted(namespace)}}}",
+            f"metadata: {{name: {name}, namespace: {_quoted(namespace)}}}",
             f"roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: {ROLE_NAME}}}",
             "subjects:",
             f"- {subject}\n",
@@ -229,6 +235,4 @@ def _binding(namespace: str, user: str) -> str:
 
 
 def _quoted(word: str) -> str:
-    import json
-
     return json.dumps(word)

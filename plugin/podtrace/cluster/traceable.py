@@ -120,7 +120,9 @@ def _check_system(pod: Fields, where: str) -> None:
     system = text(mapping(spec, "os"), "name")
     system = system or text(mapping(spec, "nodeSelector"), "kubernetes.io/os")
     if system not in ("", "linux"):
-        raise TargetError(f"{where} runs on {system}, and only Linux can be traced", None)
+        raise TargetError(
+            f"{where} runs on {system}, and only Linux can be traced", "trace another pod"
+        )
     if mapping(pod, "metadata", "labels").get(_FARGATE_LABEL):
         raise TargetError(
             f"{where} runs on Fargate, which lets no pod see a kernel",
