@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import time
+from pathlib import Path
 from typing import Any
 
 from podtrace.wire.schema import SCHEMA
@@ -30,6 +32,7 @@ def hello_fields(
         "arch": platform.machine(),
         "cgroup_mode": scope.known.mode,
         "cpus": os.cpu_count() or 1,
+        "started_ns": process_start_ns(),
         "targets": [target.as_fields() for target in scope.targets],
         "probes": probes,
         "sections": sections(probes),
@@ -45,6 +48,14 @@ def hello_fields(
         fields["listener_check"] = listeners.possible
         fields["listener_reason"] = listeners.reason
     return fields
+
+
+def process_start_ns() -> int:
+    """Return when this process began, on the wall clock; exact to the kernel's clock tick."""
+    stat = Path("/proc/self/stat").read_bytes()
+    ticks = int(stat.rpartition(b")")[2].split()[19])  # starttime, field 22 of proc(5)
+    booted_ns = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    return booted_ns + ticks * (1_000_000_000 // os.sysconf("SC_CLK_TCK"))
 
 
 def sections(probes: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

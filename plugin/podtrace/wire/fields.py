@@ -120,6 +120,7 @@ _FIELDS: dict[str, tuple[tuple[str, ...], dict[str, Check]]] = {
             "arch": _text,
             "cgroup_mode": _text,
             "cpus": _count,
+            "started_ns": _count,
             "window_start_ns": _count,
             "targets": _objects(_TARGET),
             "probes": _objects(_PROBE),
