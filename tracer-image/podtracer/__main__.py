@@ -10,10 +10,10 @@ import sys
 from podtracer import cgroups, lifetime, pods
 from podtracer.command import remove_leftovers
 from podtracer.emit import Stream, StreamClosed
-from podtracer.errors import defect
 from podtracer.own_pod import own_pod
 from podtracer.plan import Thresholds
-from podtracer.tracer import Request, run
+from podtracer.request import Request
+from podtracer.tracer import run
 
 
 def _seconds(text: str) -> float:
@@ -88,15 +88,8 @@ def main(argv: list[str]) -> int:
         hidden=frozenset(filter(None, os.environ.get("PODTRACE_HIDE", "").split(","))),
         own=own_pod(),
     )
-    stream = Stream(sys.stdout.fileno())
     try:
-        try:
-            return run(request, stream)
-        except Exception as error:
-            if isinstance(error, StreamClosed):
-                raise
-            stream.error(defect(error).as_fields())
-            return 1
+        return run(request, Stream(sys.stdout.fileno()))
     except StreamClosed:
         return 1
 

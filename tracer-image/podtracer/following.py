@@ -10,6 +10,7 @@ import errno
 import os
 
 from podtracer import bpf
+from podtracer.capabilities import lacking
 from podtracer.loader import Loaded
 from podtracer.maps import OpenMaps
 from podtracer.probes import CGROUP_EGRESS, CGROUP_INGRESS, ITERATOR, PROBES
@@ -61,7 +62,8 @@ class Following:
         except OSError as error:
             if error.errno != errno.ENOENT:
                 self.unseen += 1
-                self._refused(str(error))
+                denied = error.errno == errno.EPERM and "NET_ADMIN" in lacking()
+                self._refused("it takes the capability NET_ADMIN" if denied else str(error))
         finally:
             os.close(directory)
 

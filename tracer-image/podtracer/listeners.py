@@ -41,7 +41,8 @@ class Listeners:
 
     def begin(self, now_ns: int) -> None:
         """Start to wait for readers."""
-        self._began_ns = self._next_ns = now_ns
+        self._began_ns = now_ns
+        self._next_ns = now_ns + LOOK_NS
 
     def unheard(self, now_ns: int) -> bool:
         """Whether nobody has read for too long; looks no more often than every five seconds."""

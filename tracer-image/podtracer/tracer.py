@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import select
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
 from podtrace.wire.schema import EVENT
@@ -19,43 +18,26 @@ from podtracer.containers import ContainerNames
 from podtracer.cost import OwnCost, RunTime
 from podtracer.emit import Stream, StreamClosed
 from podtracer.ends import Ends
-from podtracer.errors import TracerError
+from podtracer.errors import TracerError, defect
 from podtracer.following import Following
 from podtracer.hello import hello_fields
 from podtracer.listeners import Listeners
 from podtracer.maps import OpenMaps
-from podtracer.node import node_files
+from podtracer.node_errors import on_node
 from podtracer.own_memory import own_memory_file
-from podtracer.own_pod import OwnPod
-from podtracer.plan import Plan, Thresholds, sizes_from_environment
-from podtracer.pod_scope import PodScope
-from podtracer.pods import Pod
+from podtracer.plan import Plan, sizes_from_environment
+from podtracer.request import Request, scope_of
 from podtracer.ring import RingBuffer
 from podtracer.stops import Stops
-from podtracer.target import Scope, alive, cgroup_scope, container_scope, process_scope
+from podtracer.target import Scope, alive
 from podtracer.throttle import Throttling
 
 _SECOND_NS = 1_000_000_000
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the command line asks for; exactly one of the five scopes is given."""
-
-    cgroup: str | None = None
-    pid: int | None = None
-    container: str | None = None
-    command: tuple[str, ...] = ()
-    pods: tuple[Pod, ...] = ()
-    name: str = ""
-    seconds: float | None = None
-    unheard_seconds: float | None = None
-    thresholds: Thresholds = field(default_factory=Thresholds)
-    parent: int | None = None
-    uid: int | None = None
-    gid: int | None = None
-    hidden: frozenset[str] = frozenset()
-    own: OwnPod = field(default_factory=OwnPod)
+_TOO_LATE = TracerError(
+    "limit",
+    "the tracer's time was over before its probes were attached",
+    "Is the machine very busy? Try again, or trace for longer.",
+)
 
 
 def run(request: Request, stream: Stream) -> int:
@@ -68,37 +50,25 @@ def run(request: Request, stream: Stream) -> int:
         if request.command:
             known = cgroups.hierarchies()
             command = Command(request.command, request.uid, request.gid, known)
-        scope = _scope(request, command)
+        scope = scope_of(request, command)
         return _Run(request, stream, scope, command, stops).run()
-    except TracerError as error:
-        stream.error(error.as_fields())
+    except StreamClosed:
         return 1
     except loader.Stopped:
+        if stops.expired:
+            _tell(request, stream, _TOO_LATE)
+        return 1
+    except Exception as error:
+        _tell(request, stream, defect(error))
         return 1
     finally:
         if command is not None:
             command.end()
 
 
-def _scope(request: Request, command: Command | None) -> Scope:
-    if request.pods:
-        return _pod_scope(request)
-    if command is not None:
-        name = request.name or command.name
-        if command.cgroup:
-            return cgroup_scope(command.cgroup, name, "command")
-        return process_scope(command.pid, name, "command")
-    if request.cgroup is not None:
-        return cgroup_scope(request.cgroup, request.name)
-    if request.container is not None:
-        return container_scope(request.container, request.name)
-    assert request.pid is not None
-    return process_scope(request.pid, request.name)
-
-
-def _pod_scope(request: Request) -> Scope:
-    root, known = node_files()
-    return PodScope(request.pods, known, root, time.monotonic_ns())
+def _tell(request: Request, stream: Stream, error: TracerError) -> None:
+    told = on_node(error, request.own.node) if request.pods else error
+    stream.error(told.as_fields())
 
 
 class _Run:

@@ -13,7 +13,7 @@ from podtracer import __main__ as command_line
 from podtracer import lifetime
 from podtracer.emit import Stream, StreamClosed
 from podtracer.plan import Thresholds
-from podtracer.tracer import Request
+from podtracer.request import Request
 
 TRACER = Path(__file__).parents[3] / "tracer-image"
 
