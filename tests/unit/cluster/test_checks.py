@@ -235,6 +235,12 @@ def test_pod_that_is_not_there_hides_no_other(api: FakeApi) -> None:
     assert named(answers, "Node node-1").state == OK
 
 
+def test_pods_of_several_names_have_numbers_of_their_own(api: FakeApi) -> None:
+    api.add(pod("web-1", namespace="shop"))
+    answers = ask(api, "web-0", "web-1")
+    assert [(each.number, each.name) for each in answers.targets] == [(1, "web-0"), (2, "web-1")]
+
+
 def test_pod_that_does_not_run_fails_with_its_state(api: FakeApi) -> None:
     api.add(pod("done", namespace="shop", phase="Succeeded"))
     check = named(ask(api, "done"), "Pod done")

@@ -100,6 +100,16 @@ def test_sections_that_are_all_full_take_one_line() -> None:
     assert lines[-1] == "  all of them full"
 
 
+def test_columns_of_an_advice_stay_aligned_and_long_ones_are_wrapped() -> None:
+    advice = "build it:       make image\nload it:        docker load\n" + "word " * 20
+    assert doctor_lines(Checkup((Check("a", FAILED, "b", advice),)))[-4:] == [
+        "    build it:       make image",
+        "    load it:        docker load",
+        "    " + "word " * 14 + "word",
+        "    word word word word word",
+    ]
+
+
 def test_colour_changes_no_character() -> None:
     plain, coloured = io.StringIO(), io.StringIO()
     write_doctor_table(MIXED, plain, Style())
