@@ -58,6 +58,7 @@ class ProgressView:
         self._clock = clock
         self._began: float | None = None
         self._name = ""
+        self._targets = 0
         self._last = ""
         self._draw(f"attaching probes{self._style.ellipsis}")
 
@@ -68,9 +69,6 @@ class ProgressView:
 
     def begin(self, session: Session) -> None:
         """Start to count."""
-        targets = (session.hello or {}).get("targets") or []
-        names = [target.get("name") or "" for target in targets]
-        self._name = self._style.text(", ".join(names), _NAME_CELLS)
         self._began = self._clock()
         self.idle(session)
 
@@ -83,6 +81,9 @@ class ProgressView:
         if self._began is None:
             return
         passed = self._clock() - self._began
+        if len(session.targets) != self._targets:
+            self._targets = len(session.targets)
+            self._name = self._style.text(_names(session), _NAME_CELLS)
         if self._duration_ns is None:
             how_long = f"{passed:.0f}s"
         else:
@@ -106,3 +107,11 @@ class ProgressView:
             self._terminal.flush()
         except OSError:
             self._is_gone = True  # the report may still have a reader
+
+
+def _names(session: Session) -> str:
+    """Return the names of the targets; those of several tracers come one after the other."""
+    pods = [target for target in session.targets if target.get("pod")]
+    if len(pods) > 1:
+        return f"{len(pods)} pods"
+    return ", ".join(target.get("name") or "" for target in session.targets)

@@ -106,3 +106,15 @@ def test_message_stands_above_the_progress_and_cannot_act_on_the_terminal() -> N
     first, again = terminal.lines[-2:]
     assert first == "tracer on node \\x1b[2J of " + "x" * 100 + "\n"
     assert again == "attaching probes…"
+
+
+def test_progress_counts_pods_as_their_tracers_come() -> None:
+    terminal, clock = Terminal(), Clock()
+    view = ProgressView(terminal, None, clock)
+    told = Session()
+    for number in (1, 2):
+        pod = target(number, f"web-{number}", type="pod", pod=f"web-{number}", namespace="shop")
+        told.fold([line | {"stream": number} for line in stream(hello(targets=[pod]))])
+        view.begin(told)
+    assert "tracing web-1… 0s" in terminal.lines[-2]
+    assert "tracing 2 pods… 0s" in terminal.lines[-1]

@@ -72,6 +72,11 @@ class Session:
         return self._fleet.error
 
     @property
+    def targets(self) -> tuple[dict[str, Any], ...]:
+        """The targets of the tracers that have started, as hello describes them."""
+        return tuple(item for _, item in self._fleet.targets)
+
+    @property
     def streams_expected(self) -> int:
         """Number of tracers that were started, 0 where it is not known.
 

@@ -15,6 +15,7 @@ from podtrace.report.style import PLAIN, Style
 
 _ORDINARY = frozenset({"connect", "dns", "exec", "exit"})
 _LONGEST_PART = 120
+_LONGEST_PLACE = 40
 
 _CONNECT_ERRORS = {
     "ECONNREFUSED": "refused",
@@ -46,8 +47,11 @@ def is_notable(event: Notable) -> bool:
 
 
 def sentence_of(event: Notable, style: Style = PLAIN) -> str:
-    """Return an event as `refused: connect to 10.0.0.5:5432 by nginx (pid 12) after 400 µs`."""
-    return style.text(_SENTENCES.get(event.event, _other)(event))
+    """Return an event as `refused: connect to 10.0.0.5:5432 by nginx (pid 12) after 400 µs`.
+
+    An event in a pod begins with `[web-0/main] `, the pod and the container.
+    """
+    return style.text(f"{_place(event)}{_SENTENCES.get(event.event, _other)(event)}")
 
 
 def timed_sentence(event: Notable, style: Style = PLAIN) -> str:
@@ -55,28 +59,35 @@ def timed_sentence(event: Notable, style: Style = PLAIN) -> str:
     return f"{time_of_day(rfc3339(event.time_ns))} {sentence_of(event, style)}"
 
 
+def _place(event: Notable) -> str:
+    if not event.pod:
+        return ""
+    place = [_short(part, longest=_LONGEST_PLACE) for part in (event.pod, event.container) if part]
+    return f"[{'/'.join(place)}] "
+
+
 def _connect(event: Notable) -> str:
-    return f"connected: {_who(event)} to {_short(event.peer)}{_after(event, 'in')}"
+    return f"connected: {_who(event)} to {_peer(event)}{_after(event, 'in')}"
 
 
 def _connect_failed(event: Notable) -> str:
     error = _short(event.error, "no reason given")
     kind = _CONNECT_ERRORS.get(error, f"failed ({error})")
-    return f"{kind}: connect to {_short(event.peer)} by {_who(event)}{_after(event)}"
+    return f"{kind}: connect to {_peer(event)} by {_who(event)}{_after(event)}"
 
 
 def _reset(event: Notable) -> str:
-    return f"connection reset by {_short(event.peer)}: {_who(event)}{_detail(event)}"
+    return f"connection reset by {_peer(event)}: {_who(event)}{_detail(event)}"
 
 
 def _retransmit(event: Notable) -> str:
     segments = event.count or 1
     what = "1 segment" if segments == 1 else f"{count(segments)} segments"
-    return f"retransmitted: {what} to {_short(event.peer)} by {_who(event)}"
+    return f"retransmitted: {what} to {_peer(event)} by {_who(event)}"
 
 
 def _rtt_spike(event: Notable) -> str:
-    return f"slow round trip: {_took(event)} to {_short(event.peer)}, {_who(event)}"
+    return f"slow round trip: {_took(event)} to {_peer(event)}, {_who(event)}"
 
 
 def _dns(event: Notable) -> str:
@@ -122,15 +133,22 @@ def _exit(event: Notable) -> str:
 
 
 def _container_restart(event: Notable) -> str:
-    return f"container restarted: {_short(event.detail or event.container)}"
+    if not event.container:
+        return f"container restarted: {_short(event.detail)}"
+    return f"container restarted: {_short(event.container)}{_detail(event)}"
 
 
 def _target_gone(event: Notable) -> str:
-    return f"the target is gone{_detail(event)}"
+    return f"the {'pod' if event.pod else 'target'} is gone{_detail(event)}"
 
 
 def _other(event: Notable) -> str:
     return f"{_short(event.event)}: {_who(event)}{_detail(event)}"
+
+
+def _peer(event: Notable) -> str:
+    name = f" ({_short(event.peer_name)})" if event.peer_name else ""
+    return f"{_short(event.peer)}{name}"
 
 
 def _who(event: Notable) -> str:
@@ -149,10 +167,10 @@ def _action(event: Notable) -> str:
     return f"{verb} {_short(event.path)}"
 
 
-def _short(text: str | None, absent: str = "(unknown)") -> str:
+def _short(text: str | None, absent: str = "(unknown)", longest: int = _LONGEST_PART) -> str:
     if not text:
         return absent
-    return text if len(text) <= _LONGEST_PART else f"{text[: _LONGEST_PART // 2]}(...){text[-40:]}"
+    return text if len(text) <= longest else f"{text[: longest // 2]}(...){text[-longest // 3 :]}"
 
 
 def _took(event: Notable) -> str:

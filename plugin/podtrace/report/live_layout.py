@@ -13,6 +13,8 @@ from podtrace.report.live_frame import Frame, Kind
 from podtrace.report.measures import endpoint
 from podtrace.report.quantities import count, duration, percent, rate, size, span
 from podtrace.report.sections.overview import target_name
+from podtrace.report.sections.places import place_cells, place_columns
+from podtrace.report.sections.pods import has_several_pods, pod_of
 from podtrace.report.style import Style
 from podtrace.report.table import INDENT, Cell, name, number, table
 
@@ -20,6 +22,7 @@ LEAST_WIDTH = 60
 LEAST_HEIGHT = 15
 _WIDE = 110
 _LIST = 8
+_LEAST_PODS, _MOST_PODS = 3, 6
 _KINDS_SHARE = 14
 
 FOOTER = "Ctrl-C ends the trace and prints the report"
@@ -78,14 +81,18 @@ def _joined(title: str, figures: Sequence[str], style: Style) -> list[str]:
 
 
 def _panels(frame: Frame, style: Style, room: int) -> list[str]:
-    """Return the panels that fit: kinds first, then events, processes and targets."""
-    kinds = _kinds(frame, style, min(_KINDS_SHARE, max(room - 5, 4)))
+    """Return the panels that fit: kinds first, then events, pods, processes and targets."""
+    members = frame.snapshot.target.members
+    for_pods = min(len(members), _LEAST_PODS) + 2 if has_several_pods(frame.snapshot.target) else 0
+    kinds = _kinds(frame, style, min(_KINDS_SHARE, max(room - 5 - for_pods, 4)))
     rest = room - len(kinds)
     lists = _side_by_side if style.width >= _WIDE else _stacked
     events_least = min(max(len(frame.notable), 1), 3 if room < 30 else 5) + 2
+    pods = _pods(frame, style, rest - events_least)
+    rest -= len(pods)
     middle = lists(frame, style, rest - events_least) if rest - events_least >= 3 else []
     rest -= len(middle)
-    return [*kinds, *middle, *_events(frame, style, rest)]
+    return [*kinds, *pods, *middle, *_events(frame, style, rest)]
 
 
 def _kinds(frame: Frame, style: Style, room: int) -> list[str]:
@@ -145,17 +152,51 @@ def _side_by_side(frame: Frame, style: Style, room: int) -> list[str]:
     ]
 
 
+def _pods(frame: Frame, style: Style, room: int) -> list[str]:
+    """Return a row for each pod, if there are several and it is not too low."""
+    target, seconds = frame.snapshot.target, frame.snapshot.window.measured_seconds
+    if not has_several_pods(target) or room < 4:
+        return []
+    busiest = sorted(target.members, key=lambda member: -member.events)
+    rows: list[tuple[Cell, ...]] = [
+        (
+            (f"{pod_of(member, target)} on {member.node}", pod_of(member, target))
+            if member.node
+            else pod_of(member, target),
+            percent(member.cpu_seconds / seconds)
+            if member.cpu_seconds is not None and seconds
+            else "-",
+            count(member.events),
+            count(member.errors),
+            count(member.restarts),
+        )
+        for member in busiest
+    ]
+    shown = max(min(len(rows), room - 2, _MOST_PODS), 1)
+    cut = f" ({shown} of {len(rows)})" if shown < len(rows) else ""
+    columns = (
+        name(f"pods{cut}"),
+        number("CPU", 7),
+        number("events", 7),
+        number("errors"),
+        number("restarts"),
+    )
+    return ["", *table(columns, rows[:shown], style)]
+
+
 def _processes(frame: Frame, style: Style, room: int) -> list[str]:
     activity = frame.snapshot.process_activity or ()
     usage = frame.snapshot.cpu_usage or ()
-    events = {(row.host_pid, row.process): row for row in activity}
+    several = has_several_pods(frame.snapshot.target)
+    events = {(row.pod, row.host_pid, row.process): row for row in activity}
     ranked: list[tuple[Cell, ...]] = []
     for use in usage:
-        row = events.pop((use.host_pid, use.process), None)
+        row = events.pop((use.pod, use.host_pid, use.process), None)
         ranked.append(
             (
                 str(use.pid) if use.pid is not None else "",
                 use.process,
+                *place_cells(use, (), several),
                 percent(use.cpu_percent / 100),
                 count(row.events if row else 0),
                 count(row.errors if row else 0),
@@ -165,6 +206,7 @@ def _processes(frame: Frame, style: Style, room: int) -> list[str]:
         (
             str(row.pid) if row.pid is not None else "",
             row.process,
+            *place_cells(row, (), several),
             percent(0.0) if usage else "-",
             count(row.events),
             count(row.errors),
@@ -173,7 +215,8 @@ def _processes(frame: Frame, style: Style, room: int) -> list[str]:
     ]
     columns = (
         number("PID", 5),
-        name("top processes", limit=30),
+        name("top processes"),
+        *place_columns((), several),
         number("CPU", 7),
         number("events", 7),
         number("errors"),

@@ -15,6 +15,8 @@ TOP = 8
 """Rows of a top list."""
 
 _LABEL = 11
+_LONGEST_NAME = 80
+_LONGEST_NAMES = 1200
 _COLUMNS: tuple[Column, ...] = (
     number("count", 9),
     number("errors", 6),
@@ -43,6 +45,27 @@ def endpoint(address: str, port: int | None, label: str | None = None) -> tuple[
     host = f"[{address}]" if port is not None and ":" in address else address
     place = host if port is None else f"{host}:{port}"
     return (f"{place} ({label})", place) if label else (place,)
+
+
+def hidden_names(
+    lines: Sequence[str], rows: Sequence[tuple[str, int | None, str | None]], style: Style
+) -> list[str]:
+    """Return the names of addresses that a table had no room for, below it.
+
+    Args:
+        lines: the table, its heading first.
+        rows: address, port and name of each of its rows.
+        style: what the output can show.
+    """
+    hidden = {
+        endpoint(address, port)[0]: label
+        for line, (address, port, label) in zip(lines[1:], rows, strict=False)
+        if label and style.text(label) not in line
+    }
+    if not hidden:
+        return []
+    text = "; ".join(f"{place} is {label[:_LONGEST_NAME]}" for place, label in hidden.items())
+    return sentence(text, style, limit=_LONGEST_NAMES)
 
 
 def breakdown(errors: Mapping[str, int] | None, limit: int = 5) -> str:

@@ -24,7 +24,7 @@ _STATUS_STYLES = {
 }
 _TAG_STYLES = {"[critical]": "bold red", "[warning]": "bold yellow", "[info]": "bold cyan"}
 _RULES = ({"─"}, {"-"})
-_FRAME_HEADINGS = ("last ", "PID  top processes", "top targets", EVENTS_HEADING)
+_FRAME_HEADINGS = ("last ", "PID  top processes", "top targets", "pods", EVENTS_HEADING)
 
 
 def write_report(lines: Sequence[str], stream: TextIO) -> None:

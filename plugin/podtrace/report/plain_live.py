@@ -3,7 +3,8 @@
 One line for each notable event, and every five seconds one that sums up.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from podtrace.model.notable import Notable
 from podtrace.model.recent import Recent
@@ -15,9 +16,11 @@ from podtrace.report.messages import write_message
 from podtrace.report.prose import plural
 from podtrace.report.quantities import count, duration, percent, rate
 from podtrace.report.sections.overview import target_name
+from podtrace.report.sections.pods import has_several_pods, pod_of
 from podtrace.report.style import PLAIN, Style
 
 SUMMARY_SECONDS = 5
+MOST_PODS = 20
 MOST_EVENTS = 20
 """Lines for the events of one update; a storm must not drown the reader."""
 
@@ -36,6 +39,7 @@ class PlainLiveView:
         self._write = write
         self._style = style
         self._summed_up_ns: int | None = None
+        self._told: set[int] = set()
 
     def say(self, text: str) -> None:
         """Pass on what the source has to say."""
@@ -52,6 +56,7 @@ class PlainLiveView:
             for section in snapshot.quality.degraded_sections
         ]
         self._say([self._style.text(line) for line in lines])
+        self._told = {member.id for member in snapshot.target.members}
 
     def update(self, events: Sequence[Notable], session: Session) -> None:
         """Write the notable events of new ticks, and the summary when it is time."""
@@ -60,6 +65,8 @@ class PlainLiveView:
         if len(notable) > MOST_EVENTS:
             hidden = plural(len(notable) - MOST_EVENTS, "notable event")
             lines.append(f"{self._style.ellipsis} and {hidden} more")
+        if self._told:
+            lines = [*self._newcomers(session), *lines]
         now_ns = session.ledger.last_end_ns
         if now_ns is not None:
             if self._summed_up_ns is None:
@@ -67,9 +74,10 @@ class PlainLiveView:
             # Ticks end at whole seconds, except the first and the last.
             if now_ns - self._summed_up_ns >= (SUMMARY_SECONDS - 0.5) * 1e9:
                 self._summed_up_ns = now_ns
-                lines.append(
-                    summary_line(session.snapshot(rows=0), session.recent(SUMMARY_SECONDS))
-                )
+                snapshot = session.snapshot(rows=0)
+                lines.append(summary_line(snapshot, session.recent(SUMMARY_SECONDS)))
+                if has_several_pods(snapshot.target):
+                    lines.append(self._style.text(pods_line(snapshot)))
         self._say(lines)
 
     def idle(self, session: Session) -> None:
@@ -78,9 +86,33 @@ class PlainLiveView:
     def close(self) -> None:
         """There is nothing to give back."""
 
+    def _newcomers(self, session: Session) -> list[str]:
+        """Say what a tracer traces that came after the first one."""
+        found = [item for item in session.targets if (item.get("id") or 0) not in self._told]
+        self._told |= {item.get("id") or 0 for item in found}
+        return [self._style.text(f"also tracing {_target_words(item)}") for item in found]
+
     def _say(self, lines: Sequence[str]) -> None:
         if lines:
             self._write("".join(f"{self._style.glyphs(line)}\n" for line in lines))
+
+
+def _target_words(target: Mapping[str, Any]) -> str:
+    place = f"{target['namespace']}/" if target.get("namespace") else ""
+    return f"{target.get('type') or 'target'} {place}{target.get('name') or ''}"
+
+
+def pods_line(snapshot: Snapshot) -> str:
+    """Return one line with the events and errors of each pod so far, not yet escaped."""
+    busiest = sorted(snapshot.target.members, key=lambda member: -member.events)
+    parts = [
+        f"{pod_of(member, snapshot.target)} {plural(member.events, 'event')}"
+        + (f" {plural(member.errors, 'error')}" if member.errors else "")
+        for member in busiest[:MOST_PODS]
+    ]
+    rest = len(busiest) - MOST_PODS
+    more = [f"and {rest} more pods"] if rest > 0 else []
+    return f"{time_of_day(snapshot.window.end)} by pod so far: {', '.join([*parts, *more])}"
 
 
 def summary_line(snapshot: Snapshot, recent: Recent) -> str:

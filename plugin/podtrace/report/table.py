@@ -59,13 +59,9 @@ def table(
         if not column.flexible
     ]
     taken = sum(measured) + len(INDENT) + _GAP * (len(columns) - 1)
-    flexible = [index for index, column in enumerate(columns) if column.flexible]
-    share = (style.width - taken) // len(flexible) if flexible else 0
+    flexible = iter(_flexible_widths(columns, rows, style, style.width - taken))
     fixed = iter(measured)
-    widths = [
-        _flexible_width(column, index, rows, style, share) if column.flexible else next(fixed)
-        for index, column in enumerate(columns)
-    ]
+    widths = [next(flexible if column.flexible else fixed) for column in columns]
     lines = []
     if heading:
         lines.append(_line(columns, widths, [column.title for column in columns], style))
@@ -73,11 +69,29 @@ def table(
     return lines
 
 
-def _flexible_width(
-    column: Column, index: int, rows: Sequence[Sequence[Cell]], style: Style, share: int
-) -> int:
-    wanted = max((cell_width(style.text(_longest(row[index]), share)) for row in rows), default=0)
-    return max(min(max(wanted, cell_width(column.title), column.least), share), _SMALLEST_NAME)
+def _flexible_widths(
+    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], style: Style, room: int
+) -> list[int]:
+    """Share the room: a column gets what it wants, or an equal part of what the others leave.
+
+    A column whose longest texts do not fit shrinks to the texts that it shows instead.
+    """
+    shared = [(index, column) for index, column in enumerate(columns) if column.flexible]
+    cells_of = [[row[index] for row in rows] for index, _ in shared]
+    leasts = [max(cell_width(column.title), column.least, _SMALLEST_NAME) for _, column in shared]
+    wanted = [
+        max(least, *(cell_width(style.text(_longest(cell), max(room, 0))) for cell in cells), 0)
+        for least, cells in zip(leasts, cells_of, strict=True)
+    ]
+    widths = [0] * len(wanted)
+    for left, index in enumerate(sorted(range(len(wanted)), key=wanted.__getitem__)):
+        share = room // (len(wanted) - left)
+        widths[index] = max(min(wanted[index], share), _SMALLEST_NAME)
+        room -= widths[index]
+    return [
+        max(least, *(cell_width(_fitting(cell, width, style)) for cell in cells), 0)
+        for width, least, cells in zip(widths, leasts, cells_of, strict=True)
+    ]
 
 
 def _line(

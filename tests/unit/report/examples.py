@@ -540,14 +540,145 @@ def nothing() -> Snapshot:
     )
 
 
+def pod() -> Snapshot:
+    """The busy run in one pod with two containers; the database has a name."""
+    base = busy()
+    assert base.connections is not None and base.tcp is not None
+    assert base.cpu_usage is not None and base.process_activity is not None
+    assert base.connection_patterns is not None
+    (member,) = base.target.members
+    web = dataclasses.replace(
+        member,
+        type="pod",
+        name="web-0",
+        namespace="shop",
+        pod="web-0",
+        node="node-a",
+        containers=("web", "sidecar"),
+        cgroup="/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1f.slice",
+    )
+    api, database, other = base.connections.targets
+    names = ("service shop/api", "pod shop/db-0", None)
+
+    def placed(rows: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(
+            dataclasses.replace(row, pod="web-0", container="web") if row.host_pid else row
+            for row in rows
+        )
+
+    def called(rows: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(
+            dataclasses.replace(row, name=name) for row, name in zip(rows, names, strict=False)
+        )
+
+    return dataclasses.replace(
+        base,
+        target=dataclasses.replace(
+            base.target,
+            type="pod",
+            name="web-0",
+            namespace="shop",
+            pod="web-0",
+            nodes=("node-a",),
+            members=(web,),
+        ),
+        connections=dataclasses.replace(base.connections, targets=called((api, database, other))),
+        tcp=dataclasses.replace(
+            base.tcp, peers=(dataclasses.replace(base.tcp.peers[0], name="service shop/api"),)
+        ),
+        connection_patterns=dataclasses.replace(
+            base.connection_patterns, targets=called(base.connection_patterns.targets)
+        ),
+        cpu_usage=placed(base.cpu_usage),
+        process_activity=placed(base.process_activity),
+        quality=dataclasses.replace(
+            base.quality, tracers=(dataclasses.replace(tracer(), node="node-a"),)
+        ),
+    )
+
+
+def pods() -> Snapshot:
+    """A run of three pods of a Deployment on two nodes, one of which lost its tracer."""
+    base = pod()
+    assert base.cpu_usage is not None and base.process_activity is not None
+    (web,) = base.target.members
+    names = ("web-7d4b9c6f5d-x2x9k", "web-7d4b9c6f5d-8qpl4", "web-7d4b9c6f5d-zz7wm")
+    figures = ((9317, 15, 1.53), (4102, 0, 0.41), (12, 3, None))
+    members = tuple(
+        dataclasses.replace(
+            web,
+            id=number,
+            name=name,
+            pod=name,
+            node="node-b" if number == 3 else "node-a",
+            events=events,
+            errors=errors,
+            cpu_seconds=cpu,
+            connects_failed=7 if number == 1 else 3 if number == 3 else 0,
+            dns_errors=8 if number == 1 else 0,
+            retransmits=4 if number == 1 else 0,
+            slow_file_operations=16 if number == 1 else 0,
+            restarts=1 if number == 3 else 0,
+        )
+        for number, name, (events, errors, cpu) in zip((1, 2, 3), names, figures, strict=True)
+    )
+
+    def spread(rows: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(
+            dataclasses.replace(row, pod=name) for row, name in zip(rows, names, strict=False)
+        )
+
+    reason = "on node-b: the tracer ended without its last line"
+    missing = Probe("dns", "dns", "cgroup_skb/egress", "failed", "not permitted", "node-b")
+    return dataclasses.replace(
+        base,
+        target=dataclasses.replace(
+            base.target,
+            name=", ".join(names),
+            pod=None,
+            nodes=("node-a", "node-b"),
+            cpus=4,
+            members=members,
+        ),
+        window=dataclasses.replace(
+            base.window, complete=False, incomplete_reason=reason, end_reason=None
+        ),
+        cpu_usage=spread(base.cpu_usage),
+        process_activity=spread(base.process_activity),
+        quality=dataclasses.replace(
+            base.quality,
+            probes=(
+                *(dataclasses.replace(probe, node="node-a") for probe in probes()),
+                *(dataclasses.replace(probe, node="node-b") for probe in probes()),
+                missing,
+            ),
+            degraded_sections=(
+                DegradedSection("dns", "degraded", "on node-b: not measured: not permitted"),
+            ),
+            tracers=(
+                dataclasses.replace(tracer(), stream=1, node="node-a"),
+                dataclasses.replace(
+                    tracer(),
+                    stream=2,
+                    node="node-b",
+                    ticks=4,
+                    complete=False,
+                    incomplete_reason="the tracer ended without its last line",
+                    end_reason=None,
+                ),
+            ),
+        ),
+    )
+
+
 EVIL = (
     "\x1b[2J\x1b]0;owned\x07\u202egpj.exe\r\n\u200b\ud800日本語" + "e\u0301\u0301\u0301\u0301" * 9
 )
 
 
-def hostile(text: str = EVIL, scale: int = 1) -> Snapshot:
-    """The busy run with every text of the snapshot replaced and every number scaled."""
-    return _replaced(busy(), text, scale)
+def hostile(text: str = EVIL, scale: int = 1, base: Snapshot | None = None) -> Snapshot:
+    """A run, the busy one, with every text of the snapshot replaced and every number scaled."""
+    return _replaced(base or busy(), text, scale)
 
 
 def _replaced(value: T, text: str, scale: int) -> T:

@@ -72,7 +72,29 @@ from unit.report import examples
             {"detail": "app, third time"},
             "container restarted: app, third time",
         ),
+        (
+            "container_restart",
+            {"container": "web", "pod": "web-0", "detail": "0123 in place of 4567"},
+            "[web-0/web] container restarted: web (0123 in place of 4567)",
+        ),
         ("target_gone", {}, "the target is gone"),
+        ("target_gone", {"pod": "web-0"}, "[web-0] the pod is gone"),
+        (
+            "oom_kill",
+            {"pod": "web-0", "container": "main"},
+            "[web-0/main] out of memory: nginx (pid 12) was killed",
+        ),
+        (
+            "connect_failed",
+            {
+                "peer": "10.96.0.10:5432",
+                "peer_name": "service shop/db",
+                "error": "ECONNREFUSED",
+                "pod": "web-0",
+                "container": "main",
+            },
+            "[web-0/main] refused: connect to 10.96.0.10:5432 (service shop/db) by nginx (pid 12)",
+        ),
         (
             "novelty",
             {"detail": "of a later version"},
@@ -112,7 +134,14 @@ def test_only_trouble_and_rare_things_are_notable(event: dict[str, Any], notable
     st.booleans(),
 )
 def test_hostile_text_cannot_leave_its_sentence(event: str, text: str, unicode: bool) -> None:
-    fields = dict.fromkeys(("peer", "name", "path", "error", "operation", "reason", "detail"), text)
+    names = ("peer", "peer_name", "pod", "container", "name", "path", "error", "operation")
+    fields = dict.fromkeys((*names, "reason", "detail"), text)
     sentence = sentence_of(examples.notable(event, process=text, **fields), Style(unicode=unicode))
     assert sentence.isprintable()
     assert len(sentence) < 6000
+
+
+def test_long_names_of_pods_leave_room_for_the_event() -> None:
+    pod = "a-very-long-name-of-a-deployment-in-some-team-7d4b9c6f5d-x2x9k"
+    sentence = sentence_of(examples.notable("oom_kill", pod=pod, container="main"))
+    assert sentence.startswith("[a-very-long-name-of-(...)4b9c6f5d-x2x9k/main] out of memory")

@@ -10,7 +10,7 @@ import select
 import struct
 import termios
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
@@ -46,6 +46,10 @@ def busy_frame() -> Frame:
         ),
         notable=tuple(sentences),
     )
+
+
+def pods_frame() -> Frame:
+    return dataclasses.replace(busy_frame(), snapshot=examples.pods())
 
 
 def busy_stream(seconds: int = 12) -> list[factories.Line]:
@@ -86,10 +90,11 @@ def drawn(master: int) -> str:
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
 @pytest.mark.parametrize("unicode", [True, False])
+@pytest.mark.parametrize("frame", [busy_frame, pods_frame])
 def test_frame_fills_the_terminal_and_never_leaves_it(
-    width: int, height: int, unicode: bool
+    width: int, height: int, unicode: bool, frame: Callable[[], Frame]
 ) -> None:
-    lines = frame_lines(busy_frame(), 12.0, Style(unicode=unicode, width=width), height)
+    lines = frame_lines(frame(), 12.0, Style(unicode=unicode, width=width), height)
     assert len(lines) == height
     assert max(map(cell_width, lines)) <= width
     assert unicode or all(line.isascii() for line in lines)
@@ -100,9 +105,13 @@ def test_frame_fills_the_terminal_and_never_leaves_it(
     st.text(st.characters(codec=None, exclude_categories=()), max_size=200),
     st.sampled_from([0, 1, 10**12]),
     st.sampled_from(SIZES),
+    st.booleans(),
 )
-def test_hostile_input_stays_inside_the_frame(text: str, scale: int, size: tuple[int, int]) -> None:
-    frame = dataclasses.replace(busy_frame(), snapshot=examples.hostile(text, scale))
+def test_hostile_input_stays_inside_the_frame(
+    text: str, scale: int, size: tuple[int, int], pods: bool
+) -> None:
+    snapshot = examples.hostile(text, scale, examples.pods() if pods else None)
+    frame = dataclasses.replace(busy_frame(), snapshot=snapshot)
     lines = frame_lines(frame, 12.0, Style(width=size[0]), size[1])
     assert len(lines) == size[1]
     for line in lines:
@@ -131,6 +140,32 @@ def test_larger_frame_adds_processes_and_targets() -> None:
     assert "missing.shop.example" in text
     low = "\n".join(frame_lines(busy_frame(), 12.0, Style(width=60), 15))
     assert "top targets" not in low
+
+
+def test_several_pods_have_a_panel_on_a_usual_terminal() -> None:
+    lines = frame_lines(pods_frame(), 12.0, Style(), 24)
+    assert lines[0].startswith("3 pods of shop")
+    assert [line.split()[0] for line in lines if line.startswith("  web-7d4b9c6f5d")] == [
+        "web-7d4b9c6f5d-x2x9k",
+        "web-7d4b9c6f5d-8qpl4",
+        "web-7d4b9c6f5d-zz7wm",
+    ]
+    assert any(line.startswith("  web-7d4b9c6f5d-zz7wm on node-b ") for line in lines)
+    assert "refused: connect" in "".join(lines)
+
+
+def test_large_frame_says_of_which_pod_a_process_is() -> None:
+    lines = frame_lines(pods_frame(), 12.0, Style(width=80), 45)
+    (process,) = [line for line in lines if "burner" in line]
+    assert "web-7d4b9c6f5d-x2x9k" in process
+    assert not any("pods" in line for line in frame_lines(busy_frame(), 12.0, Style(), 45))
+
+
+def test_many_pods_say_how_many_are_left_out() -> None:
+    snapshot = examples.pods()
+    many = dataclasses.replace(snapshot.target, members=snapshot.target.members * 5)
+    frame = dataclasses.replace(pods_frame(), snapshot=dataclasses.replace(snapshot, target=many))
+    assert any("pods (6 of 15)" in line for line in frame_lines(frame, 1.0, Style(), 45))
 
 
 def test_not_measured_kind_differs_from_an_idle_one() -> None:
@@ -255,3 +290,45 @@ def test_storm_of_events_is_cut_and_counted() -> None:
     assert len(lines) == MOST_EVENTS + 1
     assert lines[-1] == "... and 7 notable events more"
     assert r"connection reset by \x1b[2J: nginx (pid 12)" in lines[0]
+
+
+def pod(number: int) -> factories.Line:
+    name = f"web-{number}"
+    return factories.target(number, name, type="pod", namespace="shop", pod=name)
+
+
+def test_plain_view_tells_pods_apart_as_their_tracers_come() -> None:
+    def lines(number: int) -> list[factories.Line]:
+        ticks = [
+            factories.tick(
+                factories.process(100, "app", target=number),
+                factories.series("read", 10 * number, target=number),
+                factories.series(
+                    "connect", 0, peer="10.0.0.1:80", errors={"ECONNREFUSED": 1}, target=number
+                ),
+                factories.event("oom_kill", target=number),
+            )
+            for _ in range(6)
+        ]
+        hello = factories.hello(targets=[pod(number)], node=f"node-{number}")
+        return [line | {"stream": number} for line in factories.stream(hello, *ticks)]
+
+    written: list[str] = []
+    session, view = Session(), PlainLiveView(written.append)
+    first, second = lines(1), lines(2)
+    session.fold(first[:1])
+    view.begin(session)
+    for one, two in zip(first[1:], second[1:], strict=True):
+        if two["seq"] == 2:
+            session.fold(second[:1])
+        for line in (one, two):
+            events = session.fold([line])
+            if line["kind"] == "health":
+                view.update(events, session)
+    told = "".join(written).splitlines()
+    assert told[0] == "tracing pod shop/web-1 on kernel 6.18.44; times are UTC"
+    assert told[1] == "also tracing pod shop/web-2"
+    assert told[2].endswith("[web-1/main] out of memory: app (pid 1) was killed")
+    assert told[3].endswith("[web-2/main] out of memory: app (pid 1) was killed")
+    sums = [line for line in told if "by pod so far" in line]
+    assert sums[0].endswith("by pod so far: web-2 84 events 4 errors, web-1 55 events 5 errors")

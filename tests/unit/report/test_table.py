@@ -47,6 +47,20 @@ def test_two_flexible_columns_share_the_room(width: int) -> None:
     assert "cc" in lines[1]
 
 
+def test_column_that_needs_little_leaves_its_room_to_the_others() -> None:
+    columns = (name("process"), name("pod"), number("CPU", 7))
+    pod = "web-7d4b9c6f5d-x2x9k-of-a-long-deployment"
+    lines = table(columns, [("nginx", pod, "1.0 %")], Style(width=70))
+    assert pod in lines[1]
+
+
+def test_column_shrinks_to_the_texts_that_fit() -> None:
+    cell = ("10.0.0.7:443 (a-long-name.example)", "10.0.0.7:443")
+    (heading, row) = table(COLUMNS, [(cell, "1", "-")], Style(width=50))
+    assert row.startswith("  10.0.0.7:443  ")
+    assert heading.index("count") + len("count") == row.index(" 1 ") + 2
+
+
 def test_control_characters_in_a_name_are_escaped() -> None:
     assert "\\x1b[2J" in table(COLUMNS, [("\x1b[2J", "1", "-")], STYLE)[1]
 

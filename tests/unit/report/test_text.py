@@ -34,6 +34,8 @@ EXAMPLES: dict[str, Callable[[], Snapshot]] = {
     "torn": examples.torn,
     "nothing": examples.nothing,
     "hostile": examples.hostile,
+    "pod": examples.pod,
+    "pods": examples.pods,
 }
 ASCII = Style(unicode=False)
 
@@ -86,12 +88,15 @@ def test_order_of_the_sections_is_the_promised_one() -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(
+    st.sampled_from([examples.busy(), examples.pods()]),
     st.text(st.characters(codec=None, exclude_categories=()), max_size=300),
     st.sampled_from([0, 1, 7, 10**6, 10**15]),
     st.booleans(),
 )
-def test_no_input_makes_a_line_too_wide_or_unsafe(text: str, scale: int, unicode: bool) -> None:
-    for line in report_lines(examples.hostile(text, scale), Style(unicode=unicode)):
+def test_no_input_makes_a_line_too_wide_or_unsafe(
+    base: Snapshot, text: str, scale: int, unicode: bool
+) -> None:
+    for line in report_lines(examples.hostile(text, scale, base), Style(unicode=unicode)):
         assert cell_width(line) <= 80
         assert cell_len(line) <= 80
         assert not any(unicodedata.category(character)[0] == "C" for character in line)
@@ -125,6 +130,31 @@ def test_peer_in_a_narrow_column_keeps_its_whole_address() -> None:
     tcp = report_lines(examples.busy())
     peers = [line for line in tcp if line.startswith("  10.0.0.7:443")]
     assert len(peers) == 4
+
+
+def test_name_of_a_peer_stands_in_the_table_or_below_it() -> None:
+    below = "  10.0.0.7:443 is service shop/api; 10.0.0.5:5432 is pod shop/db-0"
+    assert below in report_lines(examples.pod())
+    wide = report_lines(examples.pod(), Style(width=120))
+    assert below not in wide
+    assert sum("10.0.0.5:5432 (pod shop/db-0)" in line for line in wide) == 2
+
+
+def test_pods_of_several_namespaces_are_named_in_full() -> None:
+    snapshot = examples.pods()
+    target = dataclasses.replace(snapshot.target, namespace=None)
+    lines = report_lines(dataclasses.replace(snapshot, target=target))
+    assert any(line.startswith("  shop/web-7d4b9c6f5d-x2x9k  ") for line in lines)
+
+
+def test_table_of_pods_leaves_out_what_did_not_happen() -> None:
+    lines = report_lines(examples.pods())
+    (heading,) = [line for line in lines if line.startswith("  trouble in pod ")]
+    assert "restarts" in heading
+    assert "OOM" not in heading
+    assert not any(
+        "8qpl4" in line for line in lines[lines.index(heading) : lines.index("DNS Statistics")]
+    )
 
 
 def test_plain_stream_gets_no_escape_sequence() -> None:

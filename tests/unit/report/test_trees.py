@@ -21,7 +21,16 @@ SCHEMA = json.loads((Path(__file__).parents[3] / "docs" / "report.schema.json").
 
 
 @pytest.mark.parametrize(
-    "example", [examples.busy, examples.idle, examples.blind, examples.torn, examples.nothing]
+    "example",
+    [
+        examples.busy,
+        examples.idle,
+        examples.blind,
+        examples.torn,
+        examples.nothing,
+        examples.pod,
+        examples.pods,
+    ],
 )
 def test_json_is_the_tree_and_valid_by_the_schema(example: Callable[[], Snapshot]) -> None:
     tree = json.loads(json_text(example()))

@@ -5,8 +5,10 @@ from podtrace.report.instants import moment, time_of_day
 from podtrace.report.measures import TOP, absent, caveat, in_window
 from podtrace.report.prose import more, plural, rule, sentence
 from podtrace.report.quantities import count, duration, percent, rate
+from podtrace.report.sections.places import place_cells, place_columns
+from podtrace.report.sections.pods import has_several_pods
 from podtrace.report.style import Style
-from podtrace.report.table import name, number, table
+from podtrace.report.table import Cell, name, number, table
 
 _BAR = 32
 _DAY = 86_400
@@ -27,20 +29,23 @@ def processes(snapshot: Snapshot, style: Style) -> list[str]:
     lines = caveat(snapshot, style, "process_activity")
     if not activity:
         return lines + sentence(f"No process caused an event {in_window(snapshot)}.", style)
-    containers = any(process.container for process in activity)
+    pods = has_several_pods(snapshot.target)
     columns = [
         number("PID", 5),
         name("process"),
-        *([name("container")] if containers else []),
+        *place_columns(activity, pods),
         number("events", 6),
-        number("share", 6),
+        *([] if pods else [number("share", 6)]),
         number("errors"),
         number("DNS"),
         number("TCP"),
         number("conn"),
         number("files"),
     ]
-    rows = [_activity_row(process, containers) for process in activity[:TOP]]
+    rows = [
+        _activity_row(process, place_cells(process, activity, pods), pods)
+        for process in activity[:TOP]
+    ]
     lines += [*table(columns, rows, style), *more(TOP, activity, style)]
     if any(process.entered for process in activity[:TOP]):
         note = "+ entered the target from outside (an exec'd shell, a runtime's helper)"
@@ -122,14 +127,17 @@ def bursts(snapshot: Snapshot, style: Style) -> list[str]:
     return lines + stated
 
 
-def _activity_row(process: ProcessActivity, containers: bool) -> tuple[str, ...]:
+def _activity_row(
+    process: ProcessActivity, place: tuple[Cell, ...], pods: bool
+) -> tuple[Cell, ...]:
     operations = process.operations
     return (
         str(process.pid) if process.pid is not None else "",
         f"{process.process} +" if process.entered else process.process,
-        *((process.container or "",) if containers else ()),
+        *place,
         count(process.events),
-        percent(process.share_ratio),
+        # A column for the pod takes the room of the share.
+        *(() if pods else (percent(process.share_ratio),)),
         count(process.errors),
         count(operations.dns),
         count(operations.tcp),

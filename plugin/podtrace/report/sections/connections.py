@@ -7,6 +7,7 @@ from podtrace.report.measures import (
     breakdown,
     caveat,
     endpoint,
+    hidden_names,
     in_window,
     known,
     latency_table,
@@ -66,7 +67,10 @@ def connections(snapshot: Snapshot, style: Style) -> list[str]:
             number("max", 7),
             name("errors", flexible=False, limit=19),
         )
-        lines += ["", *table(columns, rows, style), *more(TOP, section.targets, style)]
+        drawn = table(columns, rows, style)
+        shown = [(target.address, target.port, target.name) for target in section.targets[:TOP]]
+        lines += ["", *drawn, *more(TOP, section.targets, style)]
+        lines += hidden_names(drawn, shown, style)
     return lines
 
 
@@ -80,7 +84,7 @@ def patterns(snapshot: Snapshot, style: Style) -> list[str]:
         return lines + rule(section.rule, style)
     rows = [
         (
-            endpoint(target.address, target.port),
+            endpoint(target.address, target.port, target.name),
             target.pattern,
             count(target.connects),
             rate(target.connects_per_second),

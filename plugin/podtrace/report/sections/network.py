@@ -8,6 +8,7 @@ from podtrace.report.measures import (
     breakdown,
     caveat,
     endpoint,
+    hidden_names,
     in_window,
     known,
     latency_table,
@@ -124,7 +125,9 @@ def tcp(snapshot: Snapshot, style: Style) -> list[str]:
             number("resent"),
             number("resets"),
         )
-        lines += ["", *table(columns, rows, style), *more(TOP, section.peers, style)]
+        drawn = table(columns, rows, style)
+        lines += ["", *drawn, *more(TOP, section.peers, style)]
+        lines += hidden_names(drawn, _told_nowhere_else(snapshot), style)
     return lines
 
 
@@ -172,6 +175,18 @@ def network_io(snapshot: Snapshot, style: Style) -> list[str]:
     )
     lines += ["", *table(columns, rows, style), *_busiest_peers(snapshot, style), ""]
     return lines + rule(section.rule, style)
+
+
+def _told_nowhere_else(snapshot: Snapshot) -> list[tuple[str, int | None, str | None]]:
+    """Return the rows of peers, without the names that Connection Statistics tells."""
+    told = {
+        (target.address, target.port)
+        for target in (snapshot.connections.targets[:TOP] if snapshot.connections else ())
+    }
+    return [
+        (peer.address, peer.port, None if (peer.address, peer.port) in told else peer.name)
+        for peer in (snapshot.tcp.peers[:TOP] if snapshot.tcp else ())
+    ]
 
 
 def _transfer(block: Transfer | None, purpose: str) -> str:

@@ -1,27 +1,21 @@
 """What stands first: the title, the verdict and the summary."""
 
+from podtrace.model.members import subject
 from podtrace.model.snapshot import Operations, Snapshot, Target
+from podtrace.model.wording import end_reason
 from podtrace.report.instants import moment, time_of_day
 from podtrace.report.measures import TOP, known
 from podtrace.report.prose import facts, listing, more, plural, sentence
 from podtrace.report.quantities import count, duration, percent, rate
+from podtrace.report.sections.pods import has_pods, pods, whereabouts
 from podtrace.report.style import Style
 from podtrace.report.table import name, number, table
 
 _VERDICT_MARGIN = 12
 
-END_REASONS = {
-    "deadline": "the requested time was over",
-    "signal": "it was interrupted",
-    "parent_died": "the plugin that read it was gone",
-    "stdout_closed": "nobody read its output any more",
-    "target_gone": "the target was gone",
-    "command_exited": "the command ended",
-}
-
 
 def title(snapshot: Snapshot, style: Style) -> list[str]:
-    """Return the line that names the target, and the one that says when and where."""
+    """Return the line that names the target, and those that say when and where."""
     window, target = snapshot.window, snapshot.target
     start = moment(window.start)
     when = f"{start} UTC" if start else "start unknown"
@@ -29,13 +23,16 @@ def title(snapshot: Snapshot, style: Style) -> list[str]:
     where += [target.arch] if target.arch else []
     head = style.text(f"podtrace report: {target_name(target)}", style.width, middle=True)
     line = f"{when}, {duration(window.measured_seconds)} measured, {' '.join(where)}"
-    return [head, style.text(line.rstrip(", "), style.width)]
+    place = whereabouts(target)
+    lines = [head, style.text(line.rstrip(", "), style.width)]
+    return lines if place is None else [*lines, style.text(place, style.width)]
 
 
 def target_name(target: Target) -> str:
-    """Return `pod shop/web-0` or `cgroup demo`, not yet escaped."""
-    if target.pod:
-        return f"pod {target.namespace}/{target.pod}" if target.namespace else f"pod {target.pod}"
+    """Return `pod shop/web-0`, `3 pods of shop` or `cgroup demo`, not yet escaped."""
+    pods = subject(target.members)
+    if pods is not None:
+        return f"pod {pods}" if len(target.members) == 1 else pods
     if target.name is None:
         return "unknown target"
     return f"{target.type} {target.name}" if target.type else target.name
@@ -72,10 +69,12 @@ def summary(snapshot: Snapshot, style: Style) -> list[str]:
     lines = facts(rows, style)
     if totals.events == 0:
         lines += sentence("No event: the target did nothing that is an event.", style)
-    return lines + _members(snapshot.target, style)
+    return lines + _members(snapshot.target, style) + pods(snapshot, style)
 
 
 def _target(target: Target) -> str:
+    if has_pods(target):
+        return listing(filter(None, (target_name(target), whereabouts(target))))
     places = [
         member.cgroup or (f"PID {member.pid}" if member.pid else "") for member in target.members
     ]
@@ -132,7 +131,7 @@ def _end(snapshot: Snapshot) -> str | None:
     window = snapshot.window
     if window.end_reason is None:
         return None
-    reason = END_REASONS.get(window.end_reason, window.end_reason)
+    reason = end_reason(window.end_reason)
     if window.exit_code is None:
         return reason
     if window.exit_code < 0:
@@ -149,7 +148,7 @@ def _losses(snapshot: Snapshot) -> str:
 
 
 def _members(target: Target, style: Style) -> list[str]:
-    if len(target.members) < 2:
+    if len(target.members) < 2 or has_pods(target):
         return []
     busiest = sorted(target.members, key=lambda member: -member.events)
     rows = [

@@ -4,8 +4,10 @@ from podtrace.model.snapshot import Cpu, CpuUse, Snapshot
 from podtrace.report.measures import TOP, absent, caveat, in_window, known, latency_table
 from podtrace.report.prose import facts, more, sentence
 from podtrace.report.quantities import count, duration, percent
+from podtrace.report.sections.places import place_cells, place_columns
+from podtrace.report.sections.pods import has_several_pods
 from podtrace.report.style import Style
-from podtrace.report.table import name, number, table
+from podtrace.report.table import Cell, name, number, table
 
 _BAR = 30
 _REASONS = {"poll": "poll (any event)"}
@@ -41,32 +43,34 @@ def usage(snapshot: Snapshot, style: Style) -> list[str]:
     lines = caveat(snapshot, style, "cpu_usage")
     if not uses:
         return lines + sentence(f"No process of the target ran {in_window(snapshot)}.", style)
-    containers = any(use.container for use in uses)
+    pods = has_several_pods(snapshot.target)
     columns = [
         number("PID", 5),
         number("host PID"),
         name("process"),
-        *([name("container")] if containers else []),
+        *place_columns(uses, pods),
         number("CPU time", 8),
         number("of a core"),
         number("waited", 8),
     ]
-    rows = [_usage_row(use, containers) for use in uses[:TOP]]
+    rows = [_usage_row(use, place_cells(use, uses, pods)) for use in uses[:TOP]]
     lines += [*table(columns, rows, style), *more(TOP, uses, style)]
     total = sum(use.cpu_seconds for use in uses)
     share = sum(use.cpu_percent for use in uses) / 100
     text = f"All processes: {duration(total)}, {percent(share)} of one core"
     if snapshot.target.cpus:
-        text += f" (the machine has {count(snapshot.target.cpus)})"
+        nodes = len(snapshot.target.nodes)
+        where = "the machine has" if nodes < 2 else f"the {nodes} nodes have"
+        text += f" ({where} {count(snapshot.target.cpus)})"
     return [*lines, "", *sentence(f"{text}. waited: ready to run, but without a CPU.", style)]
 
 
-def _usage_row(use: CpuUse, containers: bool) -> tuple[str, ...]:
+def _usage_row(use: CpuUse, place: tuple[Cell, ...]) -> tuple[Cell, ...]:
     return (
         str(use.pid) if use.pid is not None else "",
         str(use.host_pid) if use.host_pid is not None else "",
         use.process,
-        *((use.container or "",) if containers else ()),
+        *place,
         duration(use.cpu_seconds),
         percent(use.cpu_percent / 100),
         duration(use.run_queue_seconds),

@@ -1,8 +1,10 @@
 """Trace quality: how far the numbers can be trusted, and what it cost to get them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from podtrace.model.snapshot import Probe, Quality, Snapshot, StreamHealth
+from podtrace.model.snapshot import Probe, Quality, Snapshot, StreamHealth, Tracer
+from podtrace.model.wording import end_reason, on_nodes
 from podtrace.report.measures import breakdown, known
 from podtrace.report.prose import facts, listing, plural, sentence
 from podtrace.report.quantities import count, duration, percent, size
@@ -22,6 +24,7 @@ _PLACES = {
     "lines_dropped": "line could not be sent",
 }
 _LISTED = 10
+_MOST_TRACERS = 20
 
 
 def quality(snapshot: Snapshot, style: Style) -> list[str]:
@@ -41,6 +44,7 @@ def quality(snapshot: Snapshot, style: Style) -> list[str]:
         ),
         style,
     )
+    lines += _tracers(found, style)
     lines += _lost_places(found, style) + _broken_probes(found.probes, style)
     lines += facts((("Sections", _section_counts(snapshot)),), style)
     lines += _degraded(found, style)
@@ -109,6 +113,40 @@ def _probe_counts(probes: Sequence[Probe]) -> str:
     return listing([*parts, *([f"{other} in another state"] if other else [])])
 
 
+def _tracers(found: Quality, style: Style) -> list[str]:
+    """Return a row for each tracer, if there are several."""
+    if len(found.tracers) < 2:
+        return []
+    rows = [
+        (
+            tracer.node or f"tracer {tracer.stream}",
+            count(tracer.ticks),
+            count(tracer.lost_total),
+            duration(tracer.cpu_seconds),
+            size(tracer.memory_bytes),
+            _ending(tracer),
+        )
+        for tracer in found.tracers[:_MOST_TRACERS]
+    ]
+    columns = (
+        name("tracer on"),
+        number("intervals"),
+        number("lost"),
+        number("CPU", 7),
+        number("memory", 8),
+        name("its end"),
+    )
+    rest = len(found.tracers) - _MOST_TRACERS
+    cut = [f"{INDENT}{style.ellipsis} and {rest} more"] if rest > 0 else []
+    return ["", *table(columns, rows, style), *cut, ""]
+
+
+def _ending(tracer: Tracer) -> str:
+    if tracer.incomplete_reason is not None:
+        return "INCOMPLETE, see above"
+    return end_reason(tracer.end_reason) if tracer.end_reason else "goes on"
+
+
 def _lost_places(found: Quality, style: Style) -> list[str]:
     places = sorted(
         ((place, lost) for place, lost in found.lost.items() if lost), key=lambda item: -item[1]
@@ -120,12 +158,17 @@ def _lost_places(found: Quality, style: Style) -> list[str]:
 
 
 def _broken_probes(probes: Sequence[Probe], style: Style) -> list[str]:
-    broken = [probe for probe in probes if probe.state != "attached"]
+    broken: dict[Probe, list[str]] = {}
+    for probe in probes:
+        if probe.state != "attached":
+            broken.setdefault(replace(probe, node=None), []).append(probe.node or "")
+    several = len({probe.node for probe in probes}) > 1
     lines: list[str] = []
-    for probe in broken[:_LISTED]:
+    for probe, nodes in list(broken.items())[:_LISTED]:
         reason = probe.reason or "no reason given"
         label = style.text(f"{probe.name} {probe.state}", 40)
-        text = f"{label} ({style.text(probe.hook, 60, middle=True)}): {reason}"
+        where = f" {on_nodes(nodes)}" if several else ""
+        text = f"{label}{where} ({style.text(probe.hook, 60, middle=True)}): {reason}"
         lines += sentence(text, style, first=f"{INDENT}{INDENT}- ")
     if len(broken) > _LISTED:
         lines.append(f"{INDENT}{INDENT}{style.ellipsis} and {len(broken) - _LISTED} more")
