@@ -19,7 +19,13 @@ class LineSource(Protocol):
 
     An empty chunk says that nothing arrived for a moment, so that the reader can redraw, and notice
     a tracer that fell silent. The iteration ends where the stream does.
+
+    Attributes:
+        patience_seconds: how long a source may say nothing before its first line. Infinite where
+            the source itself notices a tracer that hangs, at the start and later.
     """
+
+    patience_seconds: float
 
     def __iter__(self) -> Iterator[bytes]:
         """Start delivering; called once."""

@@ -15,7 +15,6 @@ class ListSource:
     """A source that gives these chunks, and raises what is in their place."""
 
     patience_seconds = 1.0
-    silence_seconds = 1.0
 
     def __init__(
         self, chunks: Sequence[bytes | Exception], trouble: PodtraceError | None = None

@@ -47,8 +47,6 @@ class ClusterSource:
 
     patience_seconds = math.inf
     """It knows itself how long to wait for a first line: there is an image to be pulled."""
-    silence_seconds = math.inf
-    """It knows itself how long to try to get a lost log back."""
 
     def __init__(
         self,
