@@ -69,14 +69,16 @@ class FirstWord(click.Argument):
     """The word of the default command; where it may stand, a subcommand may stand too."""
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Offer the subcommands."""
+        """Offer the subcommands, where none is chosen and no word stands yet, and own values."""
         root = ctx.find_root().command
-        commands = root.commands if isinstance(root, click.Group) else {}
-        return [
+        is_first = ctx.info_name == "" and not ctx.params.get(self.name or "")
+        commands = root.commands if isinstance(root, click.Group) and is_first else {}
+        subcommands = [
             CompletionItem(name, help=command.get_short_help_str())
             for name, command in commands.items()
             if name and name.startswith(incomplete)
         ]
+        return [*subcommands, *super().shell_complete(ctx, incomplete)]
 
 
 class Root(click.Group):

@@ -17,7 +17,7 @@ from podtrace.cluster.access import Access
 from podtrace.commandline import Duration, FirstWord, Option
 from podtrace.errors import UsageError
 from podtrace.local.scope import Scope
-from podtrace.podoptions import PodSelection, TracerPodOptions
+from podtrace.podoptions import PodSelection, TracerPodOptions, offer_containers, offer_pods
 
 FORMATS = ("text", "json", "yaml")
 SEVERITIES = ("info", "warning", "critical")
@@ -94,9 +94,9 @@ class ReplayOptions:
 def trace_params() -> list[click.Parameter]:
     """Return the options of the default command."""
     return [
-        FirstWord(["pods"], nargs=-1),
+        FirstWord(["pods"], nargs=-1, shell_complete=offer_pods),
         Option(["-l", "--selector"], hidden=True),
-        Option(["-c", "--container"], hidden=True),
+        Option(["-c", "--container"], hidden=True, shell_complete=offer_containers),
         Option(["--local"], is_flag=True, hidden=True),
         Option(["--cgroup"], hidden=True),
         Option(["--pid"], hidden=True),
@@ -259,9 +259,14 @@ def cleanup_options(values: Mapping[str, Any]) -> PodCleanupOptions | None:
 def doctor_params() -> list[click.Parameter]:
     """Return the options of `doctor`."""
     return [
-        FirstWord(["pods"], nargs=-1),
+        FirstWord(["pods"], nargs=-1, shell_complete=offer_pods),
         Option(["-l", "--selector"], metavar="LABELS", help="Pods with these labels."),
-        Option(["-c", "--container"], metavar="NAME", help="That container of them alone."),
+        Option(
+            ["-c", "--container"],
+            metavar="NAME",
+            help="That container of them alone.",
+            shell_complete=offer_containers,
+        ),
         Option(
             ["-o", "--output"],
             type=click.Choice(("text", "json")),

@@ -52,13 +52,23 @@ class TracerPodOptions:
 def kubectl_params() -> list[click.Parameter]:
     """Return the options that say which cluster, as whom, and in which namespace."""
     shown = [
-        Option(["-n", "--namespace"], metavar="NAME", help="Namespace of the pods."),
-        Option(["--context"], metavar="NAME", help="Context of the kubeconfig."),
+        Option(
+            ["-n", "--namespace"],
+            metavar="NAME",
+            help="Namespace of the pods.",
+            shell_complete=offer_namespaces,
+        ),
+        Option(
+            ["--context"],
+            metavar="NAME",
+            help="Context of the kubeconfig.",
+            shell_complete=offer_entries,
+        ),
         Option(["--kubeconfig"], metavar="FILE", help="Path of the kubeconfig."),
     ]
     hidden = [
-        Option(["--cluster"]),
-        Option(["--user"]),
+        Option(["--cluster"], shell_complete=offer_entries),
+        Option(["--user"], shell_complete=offer_entries),
         Option(["-s", "--server"]),
         Option(["--token"]),
         Option(["--as", "as_user"]),
@@ -86,6 +96,7 @@ def tracer_pod_params() -> list[click.Parameter]:
             ["--tracer-namespace"],
             metavar="NAME",
             help="Namespace of the tracer pod, if not the traced pod's.",
+            shell_complete=offer_namespaces,
         ),
         Option(
             ["--image-pull-policy"],
@@ -180,6 +191,44 @@ def pod_selection(values: Mapping[str, Any], command: Sequence[str] | None) -> P
     return PodSelection(words, values["selector"], values["container"])
 
 
+def offer_namespaces(context: click.Context, param: click.Parameter, prefix: str) -> list[str]:
+    """Return the namespaces that begin with a prefix, for a shell's completion."""
+    from podtrace.cluster import complete
+
+    return _beginning(prefix, complete.offered(access(context.params), complete.namespaces))
+
+
+def offer_entries(context: click.Context, param: click.Parameter, prefix: str) -> list[str]:
+    """Return the clusters, contexts or users of the kubeconfig, for a shell's completion."""
+    from podtrace.cluster import complete
+
+    return _beginning(prefix, complete.entries(access(context.params), f"{param.name}s"))
+
+
+def offer_pods(context: click.Context, param: click.Parameter, prefix: str) -> list[str]:
+    """Return what may stand as POD or TYPE/NAME, for a shell's completion."""
+    from podtrace.cluster import complete
+
+    values = context.params
+    if values.get("local"):
+        return []
+    found = complete.offered(access(values), lambda api: complete.targets(api, prefix))
+    return [name for name in found if name not in (values.get("pods") or ())]
+
+
+def offer_containers(context: click.Context, param: click.Parameter, prefix: str) -> list[str]:
+    """Return the containers of the chosen pods, for a shell's completion."""
+    from podtrace.cluster import complete
+
+    values = context.params
+    if values.get("local"):
+        return []
+    # While -c itself has no value yet, click does not get as far as to give the words a name.
+    words, selector = values.get("pods") or context.args, values.get("selector")
+    found = complete.offered(access(values), lambda api: complete.containers(api, words, selector))
+    return _beginning(prefix, found)
+
+
 def tracer_pod_options(values: Mapping[str, Any]) -> TracerPodOptions:
     """Return how the tracer pod is to be made."""
     return TracerPodOptions(
@@ -203,6 +252,10 @@ def named_for_pods(values: Mapping[str, Any]) -> str | None:
         if value not in (None, False, ()) and value != param.default:
             return max(param.opts, key=len)
     return None
+
+
+def _beginning(prefix: str, names: Sequence[str]) -> list[str]:
+    return [name for name in names if name.startswith(prefix)]
 
 
 def _request_timeout(text: str | None) -> float | None:

@@ -278,6 +278,7 @@ def complete(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("_KUBECTL_PODTRACE_COMPLETE", "bash_complete")
     monkeypatch.setenv("COMP_WORDS", " ".join(["kubectl-podtrace", *words]))
     monkeypatch.setenv("COMP_CWORD", str(len(words)))
+    monkeypatch.setenv("KUBECONFIG", "/none")
     assert cli.main([]) == EXIT_OK
 
 

@@ -49,8 +49,12 @@ class Api:
         self.server = exchange.server
 
     @classmethod
-    def connect(cls, access: Access) -> Api:
+    def connect(cls, access: Access, is_silent: bool = False) -> Api:
         """Return an Api for what kubectl's options and the kubeconfig say.
+
+        Args:
+            access: kubectl's options.
+            is_silent: a credential plugin may neither ask nor say anything.
 
         Raises:
             ClusterError: there is no kubeconfig, or it cannot be used.
@@ -58,7 +62,7 @@ class Api:
         config = configured(access)
         destination = config.destination
         proxy = proxy_for(destination)
-        credentials = Credentials(config.login, destination)
+        credentials = Credentials(config.login, destination, is_silent)
         limit = access.request_timeout_seconds
         try:
             exchange = Exchange(

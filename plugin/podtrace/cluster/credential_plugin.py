@@ -42,13 +42,17 @@ class PluginRun:
         plugin: what to run.
         destination: the cluster, for plugins that want to know it.
         may_ask: whether it may ask the user, where a terminal is there.
+        is_silent: keep what it says on stderr from the user.
 
     Raises:
         ClusterError: it cannot be started.
     """
 
-    def __init__(self, plugin: Plugin, destination: Destination, may_ask: bool) -> None:
+    def __init__(
+        self, plugin: Plugin, destination: Destination, may_ask: bool, is_silent: bool = False
+    ) -> None:
         self._plugin = plugin
+        self._is_awaited = False
         if plugin.api_version not in _VERSIONS:
             raise ClusterError(
                 f"the credential plugin {plugin.command} is configured for "
@@ -68,6 +72,7 @@ class PluginRun:
                 [plugin.command, *plugin.arguments],
                 stdin=None if is_interactive else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL if is_silent else None,
                 env=environment,
             )
         except (OSError, ValueError) as error:
@@ -83,6 +88,7 @@ class PluginRun:
         Raises:
             ClusterError: it failed, or printed no credentials.
         """
+        self._is_awaited = True
         output, _ = self._process.communicate()
         if self._process.returncode != 0:
             raise ClusterError(
@@ -101,7 +107,8 @@ class PluginRun:
     def stop(self) -> None:
         """End the plugin, whose answer is no longer wanted."""
         self._process.kill()
-        self._process.communicate()
+        if not self._is_awaited:
+            self._process.communicate()
 
 
 def is_expired(issued: Issued) -> bool:

@@ -30,19 +30,21 @@ class Credentials:
     Args:
         login: what the kubeconfig says.
         destination: the cluster, for plugins that want to know it.
+        is_silent: a plugin may neither ask nor say anything.
 
     Raises:
         ClusterError: the credential plugin cannot be started.
     """
 
-    def __init__(self, login: Login, destination: Destination) -> None:
+    def __init__(self, login: Login, destination: Destination, is_silent: bool = False) -> None:
         self._login = login
         self._destination = destination
+        self._is_silent = is_silent
         self._lock = threading.Lock()
         self._current: Credential | None = None
         self._valid_until = 0.0
         # Logging in takes a plugin about as long as Python the import of a client.
-        self._run = PluginRun(login.plugin, destination, True) if login.plugin else None
+        self._run = self._started(may_ask=True)
 
     def current(self) -> Credential:
         """Return the credential to use now.
@@ -70,9 +72,10 @@ class Credentials:
             return self._current != refused
 
     def close(self) -> None:
-        """End a plugin that is still at work."""
-        if self._run is not None:
-            self._run.stop()
+        """End a plugin that is still at work, whoever waits for it."""
+        run = self._run
+        if run is not None:
+            run.stop()
             self._run = None
 
     def _renewed(self) -> Credential:
@@ -80,9 +83,12 @@ class Credentials:
         self._valid_until = float("inf")
         token, certificate, key = login.token, login.certificate, login.key
         if login.plugin is not None:
-            run = self._run or PluginRun(login.plugin, self._destination, self._current is None)
-            self._run = None
-            issued = run.result()
+            self._run = self._run or self._started(may_ask=self._current is None)
+            assert self._run is not None
+            try:
+                issued = self._run.result()
+            finally:
+                self._run = None
             if is_expired(issued):
                 raise ClusterError(
                     f"the credential plugin {login.plugin.command} gave credentials that have "
@@ -98,6 +104,14 @@ class Credentials:
             self._valid_until = time.time() + _TOKEN_FILE_SECONDS
             token = self._from_file() or token
         return Credential(_authorization(login, token), certificate, key)
+
+    def _started(self, may_ask: bool) -> PluginRun | None:
+        plugin = self._login.plugin
+        if plugin is None:
+            return None
+        return PluginRun(
+            plugin, self._destination, may_ask and not self._is_silent, self._is_silent
+        )
 
     def _from_file(self) -> str:
         assert self._login.token_file is not None
