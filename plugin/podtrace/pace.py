@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from podtrace.errors import PodtraceError
 from podtrace.source import IDLE_SECONDS, LineSource
 from podtrace.wire import schema
+from podtrace.wire.streams import MOST_STREAMS
 
 _LONGEST_PAUSE_SECONDS = 5.0
 _HEALTH_MARK = b'"' + schema.HEALTH.encode() + b'"'
@@ -34,18 +35,21 @@ class PacedSource:
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the stream in chunks that end with a tick."""
-        due = self._clock()
-        before_ns: int | None = None
+        started = self._clock()
+        due = 0.0
+        # Tracers of several nodes run beside each other, each by its own clock.
+        latest: dict[int, tuple[int, float]] = {}
         for line in self._lines():
             yield line
-            end_ns = _tick_end_ns(line)
-            if end_ns is None:
+            tick = _tick_of(line)
+            if tick is None:
                 continue
-            if before_ns is not None:
-                passed = (end_ns - before_ns) / 1e9
-                due += min(max(passed, 0.0), _LONGEST_PAUSE_SECONDS)
-            before_ns = end_ns
-            while not self._stopped and (left := due - self._clock()) > 0:
+            stream, end_ns = tick
+            before_ns, passed = latest.get(stream, (end_ns, due))
+            passed += min(max((end_ns - before_ns) / 1e9, 0.0), _LONGEST_PAUSE_SECONDS)
+            latest[stream] = (end_ns, passed)
+            due = max(due, passed)
+            while not self._stopped and (left := started + due - self._clock()) > 0:
                 self._sleep(min(left, IDLE_SECONDS))
                 yield b""
 
@@ -79,8 +83,8 @@ class PacedSource:
             yield rest
 
 
-def _tick_end_ns(line: bytes) -> int | None:
-    """Return when the tick ended that a health line closes; None for any other line."""
+def _tick_of(line: bytes) -> tuple[int, int] | None:
+    """Return the stream and the end of the tick that a health line closes, else None."""
     if _HEALTH_MARK not in line or len(line) > schema.MAX_LINE_BYTES:
         return None
     try:
@@ -89,5 +93,7 @@ def _tick_end_ns(line: bytes) -> int | None:
         return None
     if not isinstance(fields, dict) or fields.get("kind") != schema.HEALTH:
         return None
-    time_ns = fields.get("time_ns")
-    return time_ns if isinstance(time_ns, int) else None
+    stream, time_ns = fields.get("stream", 0), fields.get("time_ns")
+    if not isinstance(stream, int) or not isinstance(time_ns, int) or stream > MOST_STREAMS:
+        return None
+    return stream, time_ns

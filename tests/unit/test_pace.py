@@ -94,3 +94,15 @@ def test_stop_and_close_reach_the_source() -> None:
     assert received == encoded(WHOLE[:2])
     assert source.calls == ["stop", "close"]
     assert isinstance(paced.trouble(), StreamError)
+
+
+def test_tracers_side_by_side_take_no_longer_than_one() -> None:
+    hour = 3600 * 1_000_000_000
+    other = stream(hello(), tick(series("read", count=3)), tick(), tick(), end(), start_ns=hour)
+    merged = [
+        line | {"stream": number}
+        for pair in zip(WHOLE, other, strict=True)
+        for number, line in enumerate(pair, start=1)
+    ]
+    _, ends = play(merged)
+    assert ends == [0, 0, 0, 1, 1, 2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from podtrace.model.histogram import NS_PER_SECOND
@@ -75,6 +75,15 @@ class RecentTicks:
         second.measured_ns[stream] += interval_ns
         _merge(second.tallies, tallies)
 
+    def _whole_seconds(self) -> Iterator[_Second]:
+        """Yield the seconds, the newest first; not the newest while tracers are due in it."""
+        newest_first = reversed(self._seconds)
+        if len(self._seconds) > 1:
+            before, newest = self._seconds[-2], self._seconds[-1]
+            if before.measured_ns.keys() - newest.measured_ns.keys():
+                next(newest_first)
+        yield from newest_first
+
     def last(self, seconds: float, metrics: Collection[str]) -> Recent:
         """Return rates and latencies over the newest ticks that make up at least `seconds`.
 
@@ -85,7 +94,7 @@ class RecentTicks:
         measured: Counter[int] = Counter()
         measured_ns = events = 0
         tallies: dict[str, Tally] = {}
-        for second in reversed(self._seconds):
+        for second in self._whole_seconds():
             if measured_ns >= seconds * NS_PER_SECOND:
                 break
             measured.update(second.measured_ns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 from typing import Any
 
@@ -282,6 +283,21 @@ def test_recent_rates_are_those_of_all_tracers_whatever_their_clocks_say() -> No
     assert (recent.seconds, recent.events, recent.events_per_second) == (10, 2000, 200)
 
 
+def test_recent_rates_wait_for_the_tracers_that_are_due() -> None:
+    parts = [reads(100) for _ in range(6)]
+    lines = merged(numbered(1, node("a", 1), *parts), numbered(2, node("b", 2), *parts))
+    session = folded(lines[:-1], finish=False)
+    assert lines[-1]["kind"] == "health"
+    recent = session.recent(3)
+    assert (recent.seconds, recent.events_per_second) == (3, 200)
+
+
+def test_recent_rates_do_not_wait_for_a_tracer_that_is_gone() -> None:
+    one = numbered(1, node("a", 1), *(reads(100) for _ in range(8)))
+    two = numbered(2, node("b", 2), reads(100), end("target_gone"))
+    assert folded(one, two, finish=False).recent(3).events_per_second == 100
+
+
 def test_peak_is_that_of_all_tracers_together() -> None:
     parts = [tick_of(series("send", count=1, bytes=size)) for size in (100, 900, 100)]
     found = report(
@@ -363,3 +379,29 @@ def test_everything_of_two_nodes_is_the_double_of_one() -> None:
     assert one.summary.events
     assert both.summary.events == 2 * one.summary.events
     assert both.window == one.window
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 4),
+            st.sampled_from([0, 1, 2, 1000, 1001, 2**63, -1, None, "1", 1.0, True, [], {}]),
+        ),
+        max_size=40,
+    )
+)
+def test_hostile_numbers_of_streams_are_damage_and_never_raise(
+    picked: list[tuple[int, object]],
+) -> None:
+    lines = numbered(0, node("a", 1), reads(3, target=2**60), end())
+    session = Session()
+    for index, number in picked:
+        session.feed(json.dumps(lines[index % len(lines)] | {"stream": number}).encode() + b"\n")
+    session.finish()
+    snapshot = session.snapshot()
+    VALIDATOR.validate(to_tree(snapshot))
+    streams = {number for _, number in picked if type(number) is int and 0 <= number <= 1000}
+    assert {row.stream for row in snapshot.quality.tracers} == streams
+    bad = sum(type(number) is not int or not 0 <= number <= 1000 for _, number in picked)
+    assert sum(snapshot.quality.stream.damaged.values()) == bad
