@@ -19,7 +19,7 @@ from types import FrameType
 import pytest
 
 from e2e.kubectl import Kubectl
-from e2e.machine.cluster import Cluster, sweep
+from e2e.machine.cluster import FAILURE_LOGS, Cluster, sweep
 from e2e.machine.images import TRACER_IMAGE, WORKLOAD_IMAGE, tracer_archive, workload_archive
 
 _HERE = Path(__file__).parent
@@ -50,7 +50,7 @@ def given() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def started(given: Path | None) -> Iterator[Cluster | None]:
+def started(given: Path | None, request: pytest.FixtureRequest) -> Iterator[Cluster | None]:
     """Start a cluster where none is given, and end it."""
     if given is not None:
         yield None
@@ -65,7 +65,7 @@ def started(given: Path | None) -> Iterator[Cluster | None]:
         try:
             yield cluster
         finally:
-            cluster.down()
+            cluster.down(logs=FAILURE_LOGS if request.session.testsfailed else None)
     finally:
         signal.signal(signal.SIGTERM, before)
 

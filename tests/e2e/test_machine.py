@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 from e2e.conftest import Images
-from e2e.kubectl import Kubectl, pod
-from e2e.machine.cluster import Cluster
+from e2e.kubectl import CHECKOUT, Kubectl, pod
+from e2e.machine import control_groups
+from e2e.machine.cluster import Cluster, sweep
+from e2e.machine.images import PAUSE_IMAGE
+from e2e.machine.plan import Plan
+from e2e.machine.processes import start_time
 
 NODES = ("node-a", "node-b")
 
@@ -92,6 +100,48 @@ def test_api_server_comes_back_with_what_it_knew(namespace: Kubectl, machine: Cl
     finally:
         machine.control.start_api()
     assert namespace.get("serviceaccount", "default")["metadata"]["name"] == "default"
+
+
+def test_a_cluster_whose_tests_were_killed_is_removed_by_the_next(machine: Cluster) -> None:
+    program = (
+        "import time; from e2e.machine.cluster import Cluster;"
+        "print(Cluster.up(owned=True).plan.number, flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT / "tests")},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as owner:
+        try:
+            assert owner.stdout is not None
+            other = Cluster(Plan(int(owner.stdout.readline())))
+            everywhere = Kubectl(other.kubectl, other.plan.kubeconfig, "default")
+            for node in NODES:
+                everywhere.apply(pod(f"pause-{node}", PAUSE_IMAGE, node=node))
+            everywhere.wait_for_pods(*(f"pause-{node}" for node in NODES))
+            assert len(_container_links(other)) == 2
+            processes = [record.pid for record in other.processes.records.values()]
+            processes += control_groups.processes(other.plan.cgroup)
+            sweep()
+            assert all(map(start_time, processes)), "swept although its tests ran"
+        finally:
+            owner.kill()
+    sweep()
+    assert not any(map(start_time, processes))
+    assert not other.plan.directory.exists()
+    assert not Path("/sys/class/net", other.plan.link).exists()
+    assert str(other.plan.directory) not in Path("/proc/self/mountinfo").read_text()
+    for hierarchy in control_groups.hierarchies():
+        assert not Path(hierarchy, other.plan.cgroup.strip("/")).exists()
+    assert not _container_links(other)
+    assert machine.control.answers()
+
+
+def _container_links(cluster: Cluster) -> list[Path]:
+    """Return the links to logs that the cluster's kubelets have made on the machine."""
+    links = Path("/var/log/containers").iterdir()
+    return [link for link in links if link.readlink().is_relative_to(cluster.plan.directory)]
 
 
 def _retried(namespace: Kubectl, *command: str) -> None:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from e2e.machine import binaries, control_groups, images
+from e2e.machine.cache import cache
 from e2e.machine.certificates import Authority
 from e2e.machine.control_plane import ControlPlane
 from e2e.machine.namespaces import Namespaces
@@ -17,6 +18,10 @@ from e2e.machine.plan import Plan, claim, existing
 from e2e.machine.processes import Processes
 
 _CONTAINER_LINKS = Path("/var/log/containers")
+
+
+FAILURE_LOGS = cache() / "logs"
+"""Where the logs of the last cluster are that did not start, or whose tests failed."""
 
 
 class Cluster:
@@ -50,7 +55,7 @@ class Cluster:
         try:
             cluster._start([pause, *archives])
         except BaseException:
-            cluster.down(keep_logs=True)
+            cluster.down(logs=FAILURE_LOGS)
             raise
         return cluster
 
@@ -95,16 +100,21 @@ class Cluster:
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda node: node.import_image(archive), self.nodes))
 
-    def down(self, *, keep_logs: bool = False) -> None:
-        """End every process of the cluster and remove what it left on the machine."""
+    def down(self, *, logs: Path | None = None) -> None:
+        """End every process of the cluster and remove what it left on the machine.
+
+        Args:
+            logs: where the logs of all processes are kept
+        """
         group = self.plan.cgroup
         self.processes.end_all(lambda: control_groups.processes(group))
         control_groups.remove(group)
         # The link goes with its other end, when the kernel comes to it.
         subprocess.run(["ip", "link", "delete", self.plan.link], capture_output=True)
-        _remove_container_links(self.plan.directory)
-        if keep_logs:
-            return
+        _remove_container_links(self.plan)
+        if logs is not None:
+            shutil.rmtree(logs, ignore_errors=True)
+            shutil.move(self.plan.directory / "logs", logs)
         shutil.rmtree(self.plan.directory)
 
 
@@ -116,11 +126,11 @@ def sweep() -> None:
             cluster.down()
 
 
-def _remove_container_links(directory: Path) -> None:
+def _remove_container_links(plan: Plan) -> None:
     if not _CONTAINER_LINKS.is_dir():
         return
     for link in _CONTAINER_LINKS.iterdir():
-        if link.is_symlink() and link.readlink().is_relative_to(directory):
+        if link.is_symlink() and link.readlink().is_relative_to(plan.directory):
             link.unlink(missing_ok=True)
-    if not any(_CONTAINER_LINKS.iterdir()):
+    if not any(_CONTAINER_LINKS.iterdir()) and list(existing()) == [plan]:
         _CONTAINER_LINKS.rmdir()

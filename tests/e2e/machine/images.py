@@ -72,18 +72,21 @@ def workload_archive() -> Path:
 
 def _with_base() -> dict[str, str]:
     """Return an environment in which buildah finds the base image, kept in the cache."""
-    images = cache() / "images"
     settings = cache() / "storage.conf"
+    # An overlay on an overlay is refused; whole copies are slower, and work everywhere.
+    kind = _run("stat", "--file-system", "--format=%T", cache()).strip()
+    driver = "vfs" if kind == "overlayfs" else "overlay"
+    images = cache() / f"images-{driver}"
     settings.write_text(
-        f'[storage]\ndriver = "vfs"\ngraphroot = "{images}"\nrunroot = "{images}-run"\n'
+        f'[storage]\ndriver = "{driver}"\ngraphroot = "{images}"\nrunroot = "{images}-run"\n'
     )
     environment = {
         **os.environ,
         "CONTAINERS_STORAGE_CONF": str(settings),
-        "STORAGE_DRIVER": "vfs",
+        "STORAGE_DRIVER": driver,
         "BUILDAH_ISOLATION": "chroot",
     }
-    # Every layer is a whole copy of the file system, and those of old sources are never used again.
+    # The layers of old sources are never used again.
     if _bytes_below(images) > _STORAGE_BYTES:
         _run("buildah", "rmi", "--all", "--force", environment=environment)
     _run(_BASE, environment=environment)

@@ -96,10 +96,10 @@ class Namespaces:
 
 
 def _mounts(node: NodePlan) -> Iterable[str]:
-    """Give a node its own copies of the paths that its programs have built in."""
-    for path in ("/run/containerd", "/var/lib/cni", "/var/lib/kubelet"):
+    """Give a node its own state: its programs have paths built in, such as /run/containerd."""
+    for path in ("/run", "/var/lib"):
         own = node.directory / path.strip("/").replace("/", "-")
-        yield f"mkdir -p {own} {path}"
+        yield f"mkdir -p {own}"
         yield f"mount --bind {own} {path}"
     settings = node.directory / "kernel-settings"
     yield f"mkdir -p {settings}"
