@@ -62,9 +62,10 @@ def test_one_container_is_traced_through_its_restart(stage: Stage, tmp_path: Pat
         folder = pod.run("app")
         remove_cgroup(pod.folder / old)
         pod.link("app")
-        t.wait_for("event", event="container_restart")
+        # It does its work at once, long before the next look that would come by itself.
         second = writer(stage, folder, 11)
         finish(second)
+        t.wait_for("event", event="container_restart")
         t.wait_ticks(2)
         t.stop()
     assert t.hello["targets"][0]["containers"] == ["app"]

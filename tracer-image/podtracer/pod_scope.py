@@ -6,15 +6,14 @@ containers are wanted, at theirs. The directory may not be there yet, or vanish 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from podtracer import cgroups
 from podtracer.containers import LOG_LINKS, log_links
 from podtracer.errors import TracerError
 from podtracer.plan import MOST_LEVELS
 from podtracer.pod_tree import PodTree
+from podtracer.pod_watch import PodWatch
 from podtracer.pods import Pod
 from podtracer.target import Changes, Scope, Target, gone_event
 
@@ -22,29 +21,7 @@ SECOND_NS = 1_000_000_000
 MISSED_NS = 10 * SECOND_NS
 """How long a pod may be nowhere before it counts as gone, or as never there."""
 _SEARCH_NS = 5 * SECOND_NS
-_NAMED_NS = 30 * SECOND_NS
 _QUALITY_LEVELS = (1, 2)
-_V1_CONTROLLERS = ("cpu", "memory", "pids")
-
-
-@dataclass
-class _Container:
-    folder: str
-    cgroup: int
-    seen_ns: int
-
-
-@dataclass
-class _Watched:
-    """What is known of a pod now; `latest` is the newest container id of each name."""
-
-    pod: Pod
-    folder: str = ""
-    cgroup: int = 0
-    had_v1: bool = False
-    containers: dict[str, _Container] = field(default_factory=dict)
-    latest: dict[str, str] = field(default_factory=dict)
-    judged: set[str] = field(default_factory=set)
 
 
 class PodScope(Scope):
@@ -56,15 +33,12 @@ class PodScope(Scope):
     def __init__(
         self, pods: Sequence[Pod], known: cgroups.Hierarchies, root: str, now_ns: int
     ) -> None:
-        self._pods = [
-            _Watched(pod, latest={name: identity for identity, name in pod.containers.items()})
-            for pod in pods
-        ]
         self._names = {key: name for pod in pods for key, name in pod.containers.items()}
+        self._pods = [PodWatch(pod, known, self._names) for pod in pods]
         self._root = root
         self._tree = PodTree(known.unified)
         self._searched_ns = -_SEARCH_NS
-        self._there_ns = now_ns
+        self._now_ns = self._there_ns = now_ns
         self._ever = False
         super().__init__([], known)
         self._first = self.changes(now_ns)
@@ -89,7 +63,7 @@ class PodScope(Scope):
     def folders(self, number: int) -> list[str]:
         """Directories of a target."""
         watched = next(watched for watched in self._pods if watched.pod.number == number)
-        return list(self._wanted(watched).values())
+        return list(watched.wanted().values())
 
     def changes(self, now_ns: int) -> Changes:
         """Look at every pod's directory and at the containers in it.
@@ -99,12 +73,15 @@ class PodScope(Scope):
         changed = Changes()
         self._search(now_ns)
         for watched in self._pods:
-            self._look(watched, now_ns, changed)
-        self._update_names(now_ns, changed)
+            if watched.look(self._tree.find(watched.pod.uid) or "", now_ns):
+                changed.events.append(gone_event(watched.pod.number))
+        changed.named = self._new_names(now_ns)
+        for watched in self._pods:
+            changed.events += watched.restarts(self.exit_code_of)
         wanted = {
             cgroup: (watched.pod.number, folder)
             for watched in self._pods
-            for cgroup, folder in self._wanted(watched).items()
+            for cgroup, folder in watched.wanted().items()
         }
         for cgroup in [known for known in self.cgroup_ids if known not in wanted]:
             del self.cgroup_ids[cgroup]
@@ -121,6 +98,17 @@ class PodScope(Scope):
             raise self._not_found()
         return changed
 
+    def arrivals(self) -> list[str]:
+        """Directories where what is wanted may come: of pods, of containers, of their names."""
+        places: list[str] = []
+        if not all(watched.folder for watched in self._pods):
+            places += self._tree.parents
+        choosy = [watched for watched in self._pods if watched.pod.only and watched.folder]
+        places += [watched.folder for watched in choosy]
+        if any(watched.nameless(self._now_ns) for watched in choosy):
+            places.append(self._root + LOG_LINKS)
+        return places
+
     def is_over(self, now_ns: int) -> bool:
         """Whether every pod has been gone for ten seconds."""
         return now_ns - self._there_ns > MISSED_NS
@@ -131,97 +119,20 @@ class PodScope(Scope):
             self._searched_ns = now_ns
             self._tree.search(missing)
 
-    def _look(self, watched: _Watched, now_ns: int, changed: Changes) -> None:
-        folder = self._tree.find(watched.pod.uid) or ""
-        cgroup = _identity(folder) if folder and self._is_in_use(watched, folder) else 0
-        if watched.folder and not cgroup:
-            watched.folder, watched.cgroup = "", 0
-            watched.containers.clear()
-            changed.events.append(gone_event(watched.pod.number))
-        if cgroup:
-            watched.folder, watched.cgroup = folder, cgroup
-            found = _containers(folder)
-            for identity in watched.containers.keys() - found.keys():
-                if watched.latest.get(self._names.get(identity, "")) != identity:
-                    del watched.containers[identity]
-            for identity, (path, number) in found.items():
-                known = watched.containers.get(identity)
-                if known is None or known.cgroup != number:
-                    watched.containers[identity] = _Container(path, number, now_ns)
-
-    def _is_in_use(self, watched: _Watched, folder: str) -> bool:
-        """Whether a directory is more than what a kubelet leaves behind.
-
-        One that manages version 1 knows nothing of what a runtime made for it in version 2.
-        """
-        known = self.known
-        inside = folder[len(known.unified) :]
-        roots = (known.controllers.get(name) for name in _V1_CONTROLLERS)
-        there = any(os.path.isdir(root + inside) for root in roots if root)
-        watched.had_v1 |= there
-        return there or not watched.had_v1 or _is_populated(folder)
-
-    def _wanted(self, watched: _Watched) -> dict[int, str]:
-        """Cgroups to trace of a pod, by id."""
-        if not watched.folder:
-            return {}
-        if not watched.pod.only:
-            return {watched.cgroup: watched.folder}
-        return {
-            container.cgroup: container.folder
-            for identity, container in watched.containers.items()
-            if watched.pod.wants(self._names.get(identity)) and os.path.isdir(container.folder)
-        }
-
-    def _update_names(self, now_ns: int, changed: Changes) -> None:
-        """Name the containers that have none yet, and tell those that came in another's place."""
-        nameless = {
-            identity
-            for watched in self._pods
-            for identity, container in watched.containers.items()
-            # What has none after so long is the one that holds the pod's namespaces.
-            if identity not in self._names and now_ns - container.seen_ns < _NAMED_NS
-        }
-        if nameless:
-            links = log_links(self._root + LOG_LINKS)
-            changed.named = nameless & links.keys()
-            self._names.update({identity: links[identity] for identity in changed.named})
-        for watched in self._pods:
-            for identity in list(watched.containers):
-                name = self._names.get(identity)
-                if name is not None and identity not in watched.judged:
-                    watched.judged.add(identity)
-                    self._judge(watched, name, identity, changed)
-
-    def _judge(self, watched: _Watched, name: str, identity: str, changed: Changes) -> None:
-        """Find out whether a container came in another's place."""
-        before = watched.latest.get(name, identity)
-        old = watched.containers.get(before)
-        # Cgroup ids only grow: what a runtime has left of an earlier one is no news.
-        if old is not None and old.cgroup > watched.containers[identity].cgroup:
-            return
-        watched.latest[name] = identity
-        if before == identity or not watched.pod.wants(name):
-            return
-        code = self.exit_code_of(old.cgroup) if old is not None else None
-        ended = "" if code is None else f", which ended with exit code {code}"
-        shortest = cgroups.SHORTEST_ID
-        changed.events.append(
-            {
-                "event": "container_restart",
-                "process": 0,
-                "target": watched.pod.number,
-                "name": name,
-                "detail": f"{identity[:shortest]} in place of {before[:shortest]}{ended}",
-            }
-        )
+    def _new_names(self, now_ns: int) -> set[str]:
+        """Name the containers that have none yet; return the ids of those that got one."""
+        self._now_ns = now_ns
+        nameless = {identity for watched in self._pods for identity in watched.nameless(now_ns)}
+        links = log_links(self._root + LOG_LINKS) if nameless else {}
+        named = nameless & links.keys()
+        self._names.update({identity: links[identity] for identity in named})
+        return named
 
     def first_changes(self) -> Changes:
         """What was there from the start."""
         return self._first
 
-    def _target(self, watched: _Watched) -> Target:
-        names = [self._names.get(identity) for identity in watched.containers]
+    def _target(self, watched: PodWatch) -> Target:
         return Target(
             number=watched.pod.number,
             type="pod",
@@ -229,7 +140,7 @@ class PodScope(Scope):
             cgroup=watched.folder[len(self._root) :],
             namespace=watched.pod.namespace,
             pod=watched.pod.name,
-            containers=tuple(sorted(n for n in names if n is not None and watched.pod.wants(n))),
+            containers=watched.container_names(),
         )
 
     def _levels(self) -> tuple[int, ...]:
@@ -275,29 +186,3 @@ class PodScope(Scope):
             "Is a container of it running? A sandboxed runtime (gVisor, Kata) keeps its containers"
             " where the node's kernel does not see them.",
         )
-
-
-def _identity(folder: str) -> int:
-    """Id of a cgroup, 0 where it has just gone."""
-    try:
-        return cgroups.cgroup_id(folder)
-    except OSError:
-        return 0
-
-
-def _is_populated(folder: str) -> bool:
-    return next(cgroups.processes(folder), None) is not None
-
-
-def _containers(folder: str) -> dict[str, tuple[str, int]]:
-    """Return path and cgroup id of the containers in a pod's directory, by container id."""
-    found = {}
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                identity = cgroups.container_of(entry.name)
-                if identity and entry.is_dir(follow_symlinks=False):
-                    found[identity] = (entry.path, _identity(entry.path))
-    except OSError:
-        return {}
-    return {identity: place for identity, place in found.items() if place[1]}

@@ -36,6 +36,13 @@ class PodTree:
         """Directories of the kubelets that are known so far."""
         return list(self._bases)
 
+    @property
+    def parents(self) -> list[str]:
+        """Directories in which the kubelets make those of pods."""
+        places = (place for base in self._bases for place in _places(base, ""))
+        parents = {os.path.dirname(place) for place in places}
+        return [folder for folder in parents if os.path.isdir(folder)]
+
     def find(self, uid: str) -> str | None:
         """Look for a pod's directory where the kubelet would put it."""
         if uid in self._found and os.path.isdir(self._found[uid]):

@@ -110,6 +110,10 @@ class Scope:
         """What the probes were not told when they were loaded."""
         return Changes()
 
+    def arrivals(self) -> list[str]:
+        """Directories in which more of the targets may appear."""
+        return []
+
     def is_over(self, now_ns: int) -> bool:
         """Whether nothing of the targets will come any more; not told of a set of processes."""
         return not self.pids and not self.cgroup_ids

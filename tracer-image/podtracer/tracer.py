@@ -13,6 +13,7 @@ from typing import Any
 
 from podtrace.wire.schema import EVENT
 from podtracer import cgroups, loader
+from podtracer.arrivals import Arrivals
 from podtracer.command import Command, remove_leftovers
 from podtracer.containers import ContainerNames
 from podtracer.cost import OwnCost, RunTime
@@ -115,6 +116,8 @@ class _Run:
             self._open_tables()
             self._following = Following(self._scope, self._loaded, self._maps)
             self._following.apply(self._scope.first_changes())
+            self._arrivals = Arrivals()
+            self._arrivals.watch(self._scope.arrivals(), time.monotonic_ns())
             self._began_ns = self._tables.baseline()
             self._ends.begin(self._began_ns, self._request.seconds)
             self._maps.set_window_start(self._began_ns)
@@ -180,8 +183,13 @@ class _Run:
         closed = select.poll()
         closed.register(self._stops.fd, select.POLLIN)
         closed.register(self._stream.fd, 0)
+        arrivals = self._arrivals
+        if self._scope.moving and arrivals.fd >= 0:
+            closed.register(arrivals.fd, select.POLLIN)
         while True:
             now = time.monotonic_ns()
+            if arrivals.due_ns is not None and now >= arrivals.due_ns:
+                self._follow(now)
             self._run_time.step(now)
             reason = self._ends.reason(now)
             if reason:
@@ -190,12 +198,13 @@ class _Run:
                 self._tick(now)
                 next_tick_ns = self._next_second(time.monotonic_ns())
             until = [next_tick_ns, self._run_time.wake_ns()]
-            if self._ends.deadline_ns is not None:
-                until.append(self._ends.deadline_ns)
+            until += [at for at in (self._ends.deadline_ns, arrivals.due_ns) if at is not None]
             wait_ns = max(min(until) - time.monotonic_ns(), 0)
             for fd, flags in closed.poll(wait_ns / 1e6 + 0.2):
                 if fd == self._stops.fd:
                     os.read(fd, 4096)
+                elif fd == arrivals.fd:
+                    arrivals.note()
                 elif flags & (select.POLLERR | select.POLLHUP):
                     return "stdout_closed"
 
@@ -212,6 +221,7 @@ class _Run:
     def _follow(self, now_ns: int) -> None:
         changes = self._scope.changes(now_ns)
         self._following.apply(changes)
+        self._arrivals.watch(self._scope.arrivals(), now_ns)
         if changes.named:
             self._tables.resend(lambda cgroup: self._names.container(cgroup) in changes.named)
         for event in changes.events:
