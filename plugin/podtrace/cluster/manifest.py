@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CONTAINER = "tracer"
 UNHEARD_SECONDS = 30
 """The tracer ends when nobody read its log for so long."""
-TTL_SECONDS = 15
+TTL_SECONDS = 10
 """A finished Job is removed after so long: time for a reader that was cut off to read the rest."""
 GRACE_SECONDS = 30
 
@@ -39,7 +39,9 @@ OWN_SELECTOR = ",".join(f"{key}={value}" for key, value in OWN_LABELS.items())
 TARGETS_ANNOTATION = "podtrace.io/targets"
 
 BTF_PATH = "/sys/kernel/btf"
-CAPABILITIES = ("BPF", "NET_ADMIN", "PERFMON", "SYS_PTRACE", "SYS_RESOURCE")
+CAPABILITIES = ("BPF", "NET_ADMIN", "PERFMON", "SYS_PTRACE")
+MEMLOCK_CAPABILITY = "SYS_RESOURCE"
+"""Kernels before 5.11 count the tables against a limit of locked memory, which this lifts."""
 
 _LONGEST_ANNOTATION = 4096
 
@@ -82,13 +84,16 @@ def plan_tracers(run: str, targets: Sequence[TargetPod]) -> list[TracerPlan]:
     ]
 
 
-def tracer_pod(plan: TracerPlan, settings: LaunchSettings, *, bare: bool = True) -> dict[str, Any]:
+def tracer_pod(
+    plan: TracerPlan, settings: LaunchSettings, *, bare: bool = True, memlock: bool = True
+) -> dict[str, Any]:
     """Return the tracer pod, with the user's patch.
 
     Args:
         plan: what it traces and where.
         settings: what the user decided about it.
         bare: no Job is around it.
+        memlock: the node's kernel may have a limit of locked memory that has to be lifted.
 
     Raises:
         UsageError: the patch does not fit, or takes away what the tracer needs.
@@ -108,18 +113,25 @@ def tracer_pod(plan: TracerPlan, settings: LaunchSettings, *, bare: bool = True)
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": metadata,
-        "spec": _pod_spec(plan, settings, bare),
+        "spec": _pod_spec(plan, settings, bare, memlock),
     }
     return pod if settings.patch is None else _patched(pod, settings)
 
 
-def tracer_job(plan: TracerPlan, settings: LaunchSettings) -> dict[str, Any]:
+def tracer_job(
+    plan: TracerPlan, settings: LaunchSettings, *, memlock: bool = True
+) -> dict[str, Any]:
     """Return the Job around the tracer pod.
+
+    Args:
+        plan: what it traces and where.
+        settings: what the user decided about it.
+        memlock: as for `tracer_pod`.
 
     Raises:
         UsageError: as for `tracer_pod`.
     """
-    pod = tracer_pod(plan, settings, bare=False)
+    pod = tracer_pod(plan, settings, bare=False, memlock=memlock)
     metadata = pod["metadata"]
     spec: dict[str, Any] = {
         "backoffLimit": 0,
@@ -136,7 +148,9 @@ def tracer_job(plan: TracerPlan, settings: LaunchSettings) -> dict[str, Any]:
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
 
 
-def _pod_spec(plan: TracerPlan, settings: LaunchSettings, bare: bool) -> dict[str, Any]:
+def _pod_spec(
+    plan: TracerPlan, settings: LaunchSettings, bare: bool, memlock: bool
+) -> dict[str, Any]:
     environment = [
         _field("PODTRACE_POD_NAME", "metadata.name"),
         _field("PODTRACE_POD_NAMESPACE", "metadata.namespace"),
@@ -156,7 +170,7 @@ def _pod_spec(plan: TracerPlan, settings: LaunchSettings, bare: bool) -> dict[st
             "requests": {"cpu": "10m", "memory": "64Mi"},
             "limits": {"memory": "256Mi"},
         },
-        "securityContext": _security(settings),
+        "securityContext": _security(settings, memlock),
         "volumeMounts": [
             {"name": "btf", "mountPath": BTF_PATH, "readOnly": True},
             {"name": "tmp", "mountPath": "/tmp"},
@@ -215,14 +229,18 @@ def _field(name: str, path: str) -> dict[str, Any]:
     return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
 
-def _security(settings: LaunchSettings) -> dict[str, Any]:
+def _security(settings: LaunchSettings, memlock: bool) -> dict[str, Any]:
     if settings.profile == "privileged":
         return {"privileged": True, "readOnlyRootFilesystem": True, "runAsUser": 0}
     return {
         "privileged": False,
         "readOnlyRootFilesystem": True,
         "runAsUser": 0,
-        "capabilities": {"drop": ["ALL"], "add": list(CAPABILITIES)},
+        "allowPrivilegeEscalation": False,
+        "capabilities": {
+            "drop": ["ALL"],
+            "add": [*CAPABILITIES, *((MEMLOCK_CAPABILITY,) if memlock else ())],
+        },
         "seccompProfile": {"type": "Unconfined"},
         "appArmorProfile": {"type": "Unconfined"},
         "seLinuxOptions": {"type": "spc_t"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from podtrace.cluster.interface import ApiLike
 from podtrace.cluster.objects import Fields, listed, mapping, name_of, text
 from podtrace.cluster.paths import object_path
@@ -59,6 +61,12 @@ def node_architecture(api: ApiLike, node: str) -> str | None:
         return None
     label = text(mapping(found, "metadata", "labels"), "kubernetes.io/arch")
     return text(mapping(found, "status", "nodeInfo"), "architecture") or label or None
+
+
+def kernel_of(node: Fields) -> tuple[int, int]:
+    """Return major and minor version of a node's kernel, zeros where it does not say."""
+    match = re.match(r"(\d+)\.(\d+)", text(mapping(node, "status", "nodeInfo"), "kernelVersion"))
+    return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def _node(api: ApiLike, node: str) -> Fields | None:

@@ -70,6 +70,12 @@ def start_error(obstacle: Obstacle, where: str, node: str, settings: LaunchSetti
             "use a node whose kernel is built with CONFIG_DEBUG_INFO_BTF=y",
             said,
         )
+    if "unable to apply caps" in text:
+        return LaunchError(
+            f"node {node} may not give a container the capabilities that the tracer asks for",
+            "use --profile privileged, or take some away with --patch",
+            said,
+        )
     if reason.startswith("OutOf"):
         return LaunchError(
             f"node {node} has no room for the tracer pod: {text or reason}",

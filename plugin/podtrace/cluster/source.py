@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from podtrace.cluster.interface import ApiLike
-from podtrace.cluster.manifest import plan_tracers, tracer_job
+from podtrace.cluster.manifest import plan_tracers
 from podtrace.cluster.settings import LaunchSettings
 from podtrace.cluster.tracer import Tracer
 from podtrace.cluster.tracer_pod import TracerPod
@@ -166,10 +166,8 @@ def dry_run(
     Raises:
         PodtraceError: it would be refused, and why.
     """
-    plans = plan_tracers(secrets.token_hex(4), pods)
-    if not on_server:
-        return [tracer_job(plan, settings) for plan in plans]
-    return [TracerPod(api, plan, settings).rehearse() for plan in plans]
+    tracers = [TracerPod(api, plan, settings) for plan in plan_tracers(secrets.token_hex(4), pods)]
+    return [tracer.rehearse() if on_server else tracer.job() for tracer in tracers]
 
 
 def _in_background(work: Callable[[], None]) -> threading.Thread:

@@ -12,16 +12,17 @@ process behind on the node.
 from __future__ import annotations
 
 import time
+from functools import cached_property
 from typing import Any
 
 from podtrace.cluster import explain
 from podtrace.cluster.interface import ApiLike, Object
 from podtrace.cluster.manifest import GRACE_SECONDS, TracerPlan, tracer_job, tracer_pod
-from podtrace.cluster.nodes import check_node
 from podtrace.cluster.paths import object_path
 from podtrace.cluster.pod_status import Ending
 from podtrace.cluster.rights import missing_rights_error
 from podtrace.cluster.settings import LaunchSettings
+from podtrace.cluster.tracer_node import has_memory_limit, node_trouble
 from podtrace.errors import ApiError, ClusterError, PodtraceError, TargetError
 
 BARE_GRACE_SECONDS = 2
@@ -65,6 +66,20 @@ class TracerPod:
         """What to give to kubectl to look at it or to remove it."""
         return f"{'job' if self.has_job else 'pod'}/{self.plan.name}"
 
+    def job(self) -> dict[str, Any]:
+        """Return the Job as it would be created."""
+        return tracer_job(self.plan, self.settings, memlock=self._memlock)
+
+    def _bare_pod(self) -> dict[str, Any]:
+        return tracer_pod(self.plan, self.settings, memlock=self._memlock)
+
+    @cached_property
+    def _memlock(self) -> bool:
+        """Whether the node's kernel may count the tracer's tables as locked memory."""
+        return self.settings.profile == "capabilities" and has_memory_limit(
+            self._api, self.plan.node
+        )
+
     def create(self) -> None:
         """Create the Job, or the pod where that is all the user may create.
 
@@ -77,7 +92,7 @@ class TracerPod:
             return
         if refusal is not None:
             raise self._missing_rights(refusal)
-        self._post("pods", tracer_pod(self.plan, self.settings))
+        self._post("pods", self._bare_pod())
         self.pod_name = self.plan.name
 
     def rehearse(self) -> Object:
@@ -89,15 +104,13 @@ class TracerPod:
         refusal = self._ask_admission()
         if self._may_list():
             try:
-                return self._api.post(
-                    self._path("jobs"), tracer_job(self.plan, self.settings), dryRun="All"
-                )
+                return self._api.post(self._path("jobs"), self.job(), dryRun="All")
             except ApiError as error:
                 if not explain.is_missing_right(error):
                     raise explain.refusal(error, self.settings) from error
         if refusal is not None:
             raise self._missing_rights(refusal)
-        pod = tracer_pod(self.plan, self.settings)
+        pod = self._bare_pod()
         return self._api.post(self._path("pods"), pod, dryRun="All")
 
     def find(self) -> Object | None:
@@ -150,7 +163,7 @@ class TracerPod:
         if isinstance(seconds, int) and seconds < self._mark_seconds:
             return True
         try:
-            self._api.post(self._path("pods"), tracer_pod(self.plan, self.settings), dryRun="All")
+            self._api.post(self._path("pods"), self._bare_pod(), dryRun="All")
         except ApiError as error:
             return explain.is_end_of_namespace(error)
         return False
@@ -202,17 +215,11 @@ class TracerPod:
 
     def node_trouble(self) -> TargetError | None:
         """Return what is wrong with the node, or None where nothing is, or nobody can tell."""
-        try:
-            check_node(self._api, self.plan.node)
-        except TargetError as error:
-            return error
-        except ClusterError:
-            return None
-        return None
+        return node_trouble(self._api, self.plan.node)
 
     def _ask_admission(self) -> ApiError | None:
         """Ask whether the pod would be admitted; return why the user may create no pod at all."""
-        pod = tracer_pod(self.plan, self.settings)
+        pod = self._bare_pod()
         until = time.monotonic() + _ACCOUNT_SECONDS
         while True:
             try:
@@ -237,7 +244,7 @@ class TracerPod:
 
     def _post_job(self) -> bool:
         try:
-            self._post("jobs", tracer_job(self.plan, self.settings))
+            self._post("jobs", self.job())
         except ApiError as error:
             if explain.is_missing_right(error):
                 return False

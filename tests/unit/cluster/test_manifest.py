@@ -92,7 +92,7 @@ def test_a_job_makes_one_pod_once_and_goes_by_itself() -> None:
     job = tracer_job(plan(), settings())
     spec = job["spec"]
     assert (spec["backoffLimit"], spec["completions"], spec["parallelism"]) == (0, 1, 1)
-    assert spec["ttlSecondsAfterFinished"] == 15
+    assert spec["ttlSecondsAfterFinished"] == 10
     assert "ttlSecondsAfterFinished" not in tracer_job(plan(), settings(keep=True))["spec"]
     assert job["metadata"]["labels"] == spec["template"]["metadata"]["labels"]
     assert "name" not in spec["template"]["metadata"]
@@ -104,7 +104,10 @@ def test_privileged_is_the_default_and_capabilities_are_few() -> None:
     context = container(pod)["securityContext"]
     assert context["privileged"] is False
     assert context["capabilities"]["drop"] == ["ALL"]
-    assert {"BPF", "PERFMON", "SYS_PTRACE"} <= set(context["capabilities"]["add"])
+    few = ["BPF", "NET_ADMIN", "PERFMON", "SYS_PTRACE"]
+    assert context["capabilities"]["add"] == [*few, "SYS_RESOURCE"]
+    newer = tracer_pod(plan(), settings(profile="capabilities"), memlock=False)
+    assert container(newer)["securityContext"]["capabilities"]["add"] == few
     assert context["seccompProfile"] == context["appArmorProfile"] == {"type": "Unconfined"}
     assert context["seLinuxOptions"] == {"type": "spc_t"}
     key = "container.apparmor.security.beta.kubernetes.io/tracer"

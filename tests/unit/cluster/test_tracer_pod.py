@@ -200,3 +200,25 @@ def test_a_job_that_ran_into_its_deadline_says_so(api: FakeApi) -> None:
     ending = pod.job_failure()
     assert ending is not None
     assert ending.reason == "DeadlineExceeded"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "lifted"), [("5.10.0-28-amd64", True), ("5.11", False), ("6.1.0", False), ("", True)]
+)
+def test_a_limit_of_locked_memory_is_lifted_where_the_kernel_has_one(
+    api: FakeApi, kernel: str, lifted: bool
+) -> None:
+    found = node("node-a")
+    found["status"]["nodeInfo"]["kernelVersion"] = kernel
+    api.add(found)
+    job = TracerPod(api, plan(), settings(profile="capabilities")).job()
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    added = container["securityContext"]["capabilities"]["add"]
+    assert ("SYS_RESOURCE" in added) == lifted
+
+
+def test_a_node_that_may_not_be_read_may_have_the_limit(api: FakeApi) -> None:
+    api.deny("get", "nodes")
+    job = TracerPod(api, plan(), settings(profile="capabilities")).job()
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert "SYS_RESOURCE" in container["securityContext"]["capabilities"]["add"]
