@@ -12,7 +12,9 @@ from podtrace.wire.codec import Decoder
 from podtracer import __main__ as command_line
 from podtracer import lifetime
 from podtracer.emit import Stream, StreamClosed
+from podtracer.own_pod import OwnPod
 from podtracer.plan import Thresholds
+from podtracer.pods import Pod
 from podtracer.request import Request
 
 TRACER = Path(__file__).parents[3] / "tracer-image"
@@ -47,6 +49,11 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
             "--cgroup a --rtt-spike 1 --slow-file 2 --long-block 3",
             Request(cgroup="a", thresholds=Thresholds(1, 2, 3)),
         ),
+        ("--pid 1 --until-unheard 30", Request(pid=1, unheard_seconds=30)),
+        (
+            '--pods [{"id":1,"namespace":"n","pod":"p","uid":"a-1"}]',
+            Request(pods=(Pod(1, "n", "p", "a-1"),)),
+        ),
         ("--command --uid 5 --gid 6 -- ls", Request(command=("ls",), uid=5, gid=6)),
     ],
 )
@@ -61,6 +68,24 @@ def test_members_to_hide_come_from_the_environment(
     monkeypatch.setenv("PODTRACE_HIDE", "tracepoint tcp_probe,struct mount,")
     command_line.main(["--pid", "1"])
     assert requests[0].hidden == {"tracepoint tcp_probe", "struct mount"}
+
+
+def test_life_is_limited_before_anything_else(
+    requests: list[Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[float] = []
+    monkeypatch.setattr(lifetime, "limit_life", limits.append)
+    command_line.main(["--pid", "1", "--limit", "140"])
+    command_line.main(["--pid", "1"])
+    assert limits == [140]
+
+
+def test_own_pod_comes_from_the_environment(
+    requests: list[Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PODTRACE_NODE", "node-a")
+    command_line.main(["--pid", "1"])
+    assert requests[0].own == OwnPod(node="node-a")
 
 
 def test_tracer_is_bound_to_the_parent_that_is_named(
@@ -95,6 +120,10 @@ def test_a_closed_stream_is_no_success(
         ("--pid 1 -- ls", "-- COMMAND needs --command"),
         ("--pid 1 extra", "unrecognized arguments: extra"),
         ("--pid 1 --for soon", "--for: invalid"),
+        ("--pods {}", "--pods: not a list of pods"),
+        ("--pods [] --pid 1", "--pods: not a list of pods"),
+        ("--pid 1 --limit soon", "--limit: invalid"),
+        ("--pid 1 --until-unheard x", "--until-unheard: invalid"),
         ("--pid 1 --for nan", "--for: invalid"),
         ("--pid 1 --for inf", "--for: invalid"),
         ("--pid 1 --for=-1", "--for: invalid"),

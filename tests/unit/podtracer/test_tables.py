@@ -251,3 +251,23 @@ def test_an_answer_that_is_faster_than_the_timeout_wins() -> None:
     late = Answered(records.DNS_KEY_BYTES, records.DNS_VALUE.size)
     late.update(query(1), dns_pending_value(1_000, label=70))
     assert DnsPending(late, records.DNS_KEY_BYTES).timeouts(2_000 + DNS_TIMEOUT_NS) == []
+
+
+def test_end_of_a_containers_first_process_is_remembered(processes: Processes) -> None:
+    processes.put(100, process_value(b"app", container_cgroup=7, pid=1))
+    processes.put(101, process_value(b"side", container_cgroup=7, pid=2, exit_ns=9))
+    processes.tick()
+    assert processes.table.exit_code_of(7) is None
+    ended = process_value(b"app", container_cgroup=7, pid=1, exit_ns=9, exit_status=3 << 8)
+    processes.put(100, ended)
+    for _ in range(5):
+        processes.tick()
+    assert processes.table.exit_code_of(7) == 3
+    assert [process.number for process in processes.table.running_rows()] == []
+
+
+def test_rows_of_what_runs_can_be_asked_for(processes: Processes) -> None:
+    processes.put(100, process_value(b"app", container_cgroup=7))
+    processes.put(101, process_value(b"gone", exit_ns=9))
+    processes.tick()
+    assert [process.number for process in processes.table.running_rows()] == [100]

@@ -345,3 +345,13 @@ def test_timeouts_beyond_the_budget_of_events_are_counted_as_suppressed(machine:
     assert len(machine.lines("event", tick)) == MAX_EVENTS_PER_SECOND
     assert tick.health["suppressed"] == 3
     assert [line["count"] for line in machine.lines("series", tick)] == [MAX_EVENTS_PER_SECOND + 3]
+
+
+def test_processes_are_sent_again_when_their_container_gets_a_name(machine: Machine) -> None:
+    machine.process(100, process_value(b"app", container_cgroup=7))
+    machine.process(101, process_value(b"app", container_cgroup=8))
+    machine.process(102, process_value(b"gone", container_cgroup=7, exit_ns=5))
+    assert len(machine.lines("process")) == 3
+    assert machine.lines("process") == []
+    machine.tables.resend(lambda cgroup: cgroup == 7)
+    assert [line["process"] for line in machine.lines("process")] == [100]
