@@ -3,18 +3,25 @@
 The kubelet opens the log for every `kubectl logs`, so with the node's processes in sight the reader
 is visible as a descriptor open for reading. Whoever writes the log, the container runtime, does not
 count, and neither does what runs in a pod: collectors of logs read everybody's.
+
+A workstation that sleeps leaves its descriptor behind for a quarter of an hour. So a reader has to
+open the log again and again, which the plugin does; where that cannot be seen, the descriptor has
+to do.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from podtracer.log_opens import LogOpens
+
 SECOND_NS = 1_000_000_000
 LOOK_NS = 5 * SECOND_NS
-FIRST_NS = 60 * SECOND_NS
+FIRST_NS = 30 * SECOND_NS
 """How long the first reader may take."""
 _POD = re.compile(r"pod[0-9a-f]{8}[0-9a-f_-]{24,28}")
 
@@ -32,6 +39,7 @@ class Listeners:
         self._heard_ns: int | None = None
         self._began_ns = 0
         self._next_ns = 0
+        self._opens: LogOpens | None = None
         self.reason = self._obstacle()
 
     @property
@@ -49,7 +57,8 @@ class Listeners:
         if not self.possible or now_ns < self._next_ns:
             return False
         self._next_ns = now_ns + LOOK_NS
-        if self._is_read():
+        was_opened = self._opens is None or self._opens.seen()
+        if was_opened and self._is_read():
             self._heard_ns = now_ns
             return False
         if self._heard_ns is None:
@@ -59,8 +68,11 @@ class Listeners:
     def _obstacle(self) -> str | None:
         if self._log is None:
             return "the tracer does not know which pod it is"
-        if any(os.O_WRONLY in self._modes(pid) for pid in self._processes()):
-            return None
+        for pid in self._processes():
+            for path, mode in self._open_logs(pid):
+                if mode == os.O_WRONLY:
+                    self._watch(pid, path)
+                    return None
         return "no process of the node is seen to have the tracer's log open for writing"
 
     def _is_read(self) -> bool:
@@ -78,23 +90,30 @@ class Listeners:
             if entry.isdigit() and int(entry) != own:
                 yield int(entry)
 
+    def _watch(self, writer: int, path: str) -> None:
+        """Watch the file where its writer sees it, whose namespace of mounts may be another."""
+        with contextlib.suppress(OSError):
+            self._opens = LogOpens(f"{self._proc}/{writer}/root{path}")
+
     def _modes(self, pid: int) -> set[int]:
-        """How a process has the log open: O_RDONLY, O_WRONLY (which stands for O_RDWR too)."""
+        """How a process has the log open."""
+        return {mode for _, mode in self._open_logs(pid)}
+
+    def _open_logs(self, pid: int) -> Iterator[tuple[str, int]]:
+        """Paths of the log, with O_RDONLY, or O_WRONLY which stands for O_RDWR too."""
         assert self._log is not None
-        modes: set[int] = set()
         folder = f"{self._proc}/{pid}/fd"
         try:
             descriptors = os.listdir(folder)
         except OSError:
-            return modes
+            return
         for descriptor in descriptors:
             try:
                 path = os.readlink(f"{folder}/{descriptor}")
             except OSError:
                 continue
             if path.startswith("/") and self._log.search(path):
-                modes.add(self._mode(pid, descriptor))
-        return modes
+                yield path, self._mode(pid, descriptor)
 
     def _mode(self, pid: int, descriptor: str) -> int:
         """Source: proc(5), fdinfo: flags in octal."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Iterator
 from podtrace.cluster import obstacles
 from podtrace.cluster.interface import ApiLike, ByteStream
 from podtrace.cluster.log_cursor import LogCursor, MissingLinesError
+from podtrace.cluster.log_pulse import LogPulse
 from podtrace.cluster.manifest import CONTAINER, UNHEARD_SECONDS
 from podtrace.cluster.paths import object_path
 from podtrace.cluster.pod_status import ending_of
@@ -76,6 +77,14 @@ class PodLog:
 
     def batches(self, stream: ByteStream) -> Iterator[bytes]:
         """Yield the rest of the stream, beginning with what was opened."""
+        pulse = LogPulse(self._api, self._path())
+        pulse.start()
+        try:
+            yield from self._follow(stream)
+        finally:
+            pulse.stop()
+
+    def _follow(self, stream: ByteStream) -> Iterator[bytes]:
         following: ByteStream | None = stream
         while following is not None:
             failure: ClusterError | None = None
@@ -106,18 +115,16 @@ class PodLog:
             if self.cursor.is_complete or self._is_leaving():
                 return
 
-    def _open(self, *, follow: bool, whole: bool) -> ByteStream:
+    def _path(self) -> str:
         tracer = self._tracer
-        path = object_path(
-            "pods",
-            namespace=tracer.settings.namespace,
-            name=tracer.pod_name or "",
-            subresource="log",
-        )
+        namespace, name = tracer.settings.namespace, tracer.pod_name or ""
+        return object_path("pods", namespace=namespace, name=name, subresource="log")
+
+    def _open(self, *, follow: bool, whole: bool) -> ByteStream:
         since = None if whole else math.ceil(self._silent_seconds()) + _MARGIN_SECONDS
         self.cursor.restart(is_partial=not whole)
         self._stream = self._api.stream(
-            path,
+            self._path(),
             read_timeout_seconds=READ_SECONDS,
             container=CONTAINER,
             follow=follow or None,

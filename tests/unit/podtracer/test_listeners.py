@@ -58,7 +58,7 @@ def unheard_at(listeners: Listeners, until: int) -> int | None:
     return next((s for s in range(until) if listeners.unheard(s * SECOND)), None)
 
 
-def test_log_that_nobody_reads_is_unheard_after_the_first_minute(proc: Proc) -> None:
+def test_log_that_nobody_reads_is_unheard_after_a_while(proc: Proc) -> None:
     assert unheard_at(proc.listeners(), 200) == FIRST_NS // SECOND
 
 
@@ -96,13 +96,13 @@ def test_another_reader_in_time_is_as_good(proc: Proc) -> None:
 
 def test_process_that_writes_the_log_is_no_reader(proc: Proc) -> None:
     proc.open(RUNTIME, 9, PATH, os.O_RDONLY)
-    assert unheard_at(proc.listeners(), 100) == 60
+    assert unheard_at(proc.listeners(), 100) == FIRST_NS // SECOND
 
 
 def test_collector_in_a_pod_is_no_reader(proc: Proc) -> None:
     proc.open(500, 4, PATH, os.O_RDONLY)
     proc.cgroup(500, f"/../../burstable/pod{POD_UID}/abc")
-    assert unheard_at(proc.listeners(), 100) == 60
+    assert unheard_at(proc.listeners(), 100) == FIRST_NS // SECOND
 
 
 def test_node_that_is_itself_in_a_pod_has_readers(proc: Proc) -> None:
@@ -136,3 +136,39 @@ def test_without_a_name_there_is_no_log_to_look_for(tmp_path: Path) -> None:
     listeners = Listeners(None, 0, str(tmp_path))
     assert listeners.reason == "the tracer does not know which pod it is"
     assert not listeners.unheard(10**12)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """A real log file, at the place where its writer, a process in the folder, sees it."""
+    folder = tmp_path / "300/root/var/log/pods/tools_podtrace-x_u1/tracer"
+    folder.mkdir(parents=True)
+    log = folder / "0.log"
+    log.write_text("")
+    return log
+
+
+def test_reader_that_does_not_come_again_has_gone(proc: Proc, log: Path) -> None:
+    listeners = proc.listeners(30)
+    proc.open(KUBELET, 9, PATH, os.O_RDONLY)
+    log.read_text()
+    assert unheard_at(listeners, 100) in range(30, 45)
+
+
+def test_reader_that_comes_again_and_again_is_heard(proc: Proc, log: Path) -> None:
+    listeners = proc.listeners(30)
+    proc.open(KUBELET, 9, PATH, os.O_RDONLY)
+    for second in range(200):
+        if second % 10 == 0:
+            log.read_text()
+        assert not listeners.unheard(second * SECOND)
+
+
+def test_collector_that_opens_the_log_is_no_reader_without_a_descriptor(
+    proc: Proc, log: Path
+) -> None:
+    listeners = proc.listeners(30)
+    for second in range(FIRST_NS // SECOND):
+        log.read_text()
+        assert not listeners.unheard(second * SECOND)
+    assert listeners.unheard(FIRST_NS)
