@@ -40,7 +40,7 @@ class Listeners:
         self._began_ns = 0
         self._next_ns = 0
         self._opens: LogOpens | None = None
-        self.reason = self._obstacle()
+        self.reason: str | None = None
 
     @property
     def possible(self) -> bool:
@@ -64,6 +64,10 @@ class Listeners:
         if self._heard_ns is None:
             return now_ns - self._began_ns >= max(FIRST_NS, self._patience_ns)
         return now_ns - self._heard_ns >= self._patience_ns
+
+    def check(self) -> None:
+        """Find out whether readers would be seen: then whoever writes the log is seen too."""
+        self.reason = self._obstacle()
 
     def _obstacle(self) -> str | None:
         if self._log is None:

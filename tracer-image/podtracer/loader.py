@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from podtracer import bpf
 from podtracer.attach import Attacher, no_permission, refuse_lockdown
@@ -71,8 +71,8 @@ class Loaded:
             os.close(fd)
 
 
-def load(plan: Plan, stops: Stops) -> Loaded:
-    """Load and attach all that this kernel accepts.
+def load(plan: Plan, stops: Stops, meanwhile: Callable[[], None] = lambda: None) -> Loaded:
+    """Load and attach all that this kernel accepts; call `meanwhile` while the child is at it.
 
     Raises TracerError with what is in the way and the next step, Stopped where `stops` says so.
     """
@@ -84,6 +84,7 @@ def load(plan: Plan, stops: Stops) -> Loaded:
             _run_child(plan, theirs, noise.fileno())
         theirs.close()
         try:
+            meanwhile()
             _wait_for_answer(ours, child, stops)
             message, fds, _, _ = socket.recv_fds(ours, 1 << 20, 250)
         finally:

@@ -111,7 +111,8 @@ class _Run:
         )
 
     def run(self) -> int:
-        self._loaded = loader.load(self._plan, self._stops)
+        check = self._listeners.check if self._listeners is not None else lambda: None
+        self._loaded = loader.load(self._plan, self._stops, meanwhile=check)
         try:
             self._open_tables()
             self._following = Following(self._scope, self._loaded, self._maps)

@@ -40,6 +40,7 @@ class Proc:
 
     def listeners(self, patience_seconds: float = 30) -> Listeners:
         listeners = Listeners(LOG, patience_seconds, str(self.folder))
+        listeners.check()
         listeners.begin(0)
         return listeners
 
@@ -134,6 +135,7 @@ def test_without_a_writer_readers_cannot_be_told(tmp_path: Path) -> None:
 
 def test_without_a_name_there_is_no_log_to_look_for(tmp_path: Path) -> None:
     listeners = Listeners(None, 0, str(tmp_path))
+    listeners.check()
     assert listeners.reason == "the tracer does not know which pod it is"
     assert not listeners.unheard(10**12)
 
