@@ -8,8 +8,9 @@ import os
 import random
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,29 +34,50 @@ class Run:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
         self.lines: list[dict[str, Any]] = []
+        self.said: list[str] = []
+        self._readers = [
+            threading.Thread(target=self._read_stream),
+            threading.Thread(target=self._read_errors),
+        ]
+        for reader in self._readers:
+            reader.start()
 
-    def until(self, kind: str, count: int = 1) -> None:
-        """Read the stream until it has so many lines of a kind."""
-        assert self.process.stdout is not None
+    def until(self, kind: str, count: int = 1, seconds: float = START_SECONDS) -> None:
+        """Wait until the stream has had so many lines of a kind."""
+        deadline = time.monotonic() + seconds
         while sum(line["kind"] == kind for line in self.lines) < count:
-            text = self.process.stdout.readline()
-            if not text:
-                assert self.process.stderr is not None
-                pytest.fail(f"the stream ended without {kind}: {self.process.stderr.read()}")
-            self.lines.append(json.loads(text))
+            if not self._readers[0].is_alive() or time.monotonic() > deadline:
+                pytest.fail(f"no {kind} number {count} came: {''.join(self.said)}")
+            time.sleep(0.05)
 
     def rest(self, seconds: float = 60) -> tuple[int, str]:
-        """Read to the end; return the exit code and what was said on standard error."""
-        stdout, stderr = self.process.communicate(timeout=seconds)
-        self.lines += [json.loads(text) for text in stdout.splitlines()]
-        return self.process.returncode, stderr
+        """Wait for the end; return the exit code and what was said on standard error."""
+        code = self.process.wait(seconds)
+        for reader in self._readers:
+            reader.join()
+        return code, "".join(self.said)
 
     @property
     def missing(self) -> int:
         """How many lines the stream lacks, by their numbers."""
         numbers = [line["seq"] for line in self.lines]
         assert numbers == sorted(set(numbers)), "lines came twice or in disorder"
-        return numbers[-1] - len(numbers)
+        return int(numbers[-1]) - len(numbers)
+
+    def _read_stream(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as stream:
+            self._keep(stream)
+
+    def _keep(self, stream: Iterable[str]) -> None:
+        for text in stream:
+            if text.startswith('{"kind"'):
+                self.lines.append(json.loads(text))
+
+    def _read_errors(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr as stream:
+            self.said.extend(stream)
 
 
 @pytest.fixture
@@ -72,7 +94,7 @@ def start() -> Iterator[Callable[..., Run]]:
     for process in started:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.wait()
 
 
 @pytest.fixture
