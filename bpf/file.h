@@ -43,20 +43,26 @@ ALWAYS_INLINE void classify(struct thread *thread, struct file *file) {
 }
 
 // Write the path of a file, last component first, up to the root of the calling process.
-ALWAYS_INLINE void read_path(struct file_value *value, struct file *pointer) {
+ALWAYS_INLINE void read_path(struct file_walk *walk, struct file *pointer) {
+    struct file_value *value = &walk->value;
     struct file *file = TYPED(pointer, file);
-    struct dentry *dentry = LOAD(file, f_path.dentry);
-    struct vfsmount *mount = LOAD(file, f_path.mnt);
     struct fs_struct *fs = TYPED(current_task()->fs, fs_struct);
     struct dentry *root = LOAD(fs, root.dentry);
     struct vfsmount *root_mount = LOAD(fs, root.mnt);
+    // What changes is kept in the map, where the verifier does not follow it: each turn of the loop
+    // then looks the same to it, whichever way the turn before went.
+    volatile u64 *at_dentry = &walk->dentry;
+    volatile u64 *at_mount = &walk->mount;
 
-    // What is used is kept in the value, where the verifier does not follow it: each turn of the
-    // loop then looks the same to it.
+    *at_dentry = (u64)LOAD(file, f_path.dentry);
+    *at_mount = (u64)LOAD(file, f_path.mnt);
     value->path_bytes = 0;
     value->path_complete = 0;
 #pragma nounroll
     for (int i = 0; i < PATH_NAMES; i++) {
+        struct dentry *dentry = (struct dentry *)*at_dentry;
+        struct vfsmount *mount = (struct vfsmount *)*at_mount;
+
         if (dentry == root && mount == root_mount) {
             value->path_complete = 1;
             break;
@@ -72,8 +78,8 @@ ALWAYS_INLINE void read_path(struct file_value *value, struct file *pointer) {
                 value->path_complete = 1;
                 break;
             }
-            dentry = LOAD(TYPED(full, mount), mnt_mountpoint);
-            mount = (void *)above + __builtin_offsetof(struct mount, mnt);
+            *at_dentry = (u64)LOAD(TYPED(full, mount), mnt_mountpoint);
+            *at_mount = (u64)above + __builtin_offsetof(struct mount, mnt);
             continue;
         }
         u32 used = value->path_bytes;
@@ -86,7 +92,7 @@ ALWAYS_INLINE void read_path(struct file_value *value, struct file *pointer) {
         if (length <= 0)
             break;
         value->path_bytes = used + length;
-        dentry = parent;
+        *at_dentry = (u64)parent;
     }
 }
 
@@ -96,21 +102,21 @@ ALWAYS_INLINE struct file_value *file_entry(struct thread *thread) {
 
     if (value)
         return value;
-    struct file_value *scratch = file_scratch.lookup(&zero);
+    struct file_walk *walk = file_scratch.lookup(&zero);
     struct budget *budget = budgets.lookup(&zero);
     u64 second = bpf_ktime_get_ns() >> SECOND_SHIFT;
 
-    if (!scratch || !budget)
+    if (!walk || !budget)
         return 0;
     if (budget->files_full == second) {
         count_lost(LOST_FILES_FULL);
         return 0;
     }
-    scratch->operations = 0;
-    scratch->bytes = 0;
-    scratch->max_ns = 0;
-    read_path(scratch, (struct file *)thread->object);
-    files.insert(&thread->file, scratch);
+    walk->value.operations = 0;
+    walk->value.bytes = 0;
+    walk->value.max_ns = 0;
+    read_path(walk, (struct file *)thread->object);
+    files.insert(&thread->file, &walk->value);
     value = files.lookup(&thread->file);
     if (!value) {
         // For the rest of this second do not even read the paths of others.

@@ -190,6 +190,13 @@ struct file_value {
     char path[PATH_BYTES + NAME_BYTES];
 };
 
+// A file's entry while it is made, and how far up the walk to the root has come.
+struct file_walk {
+    struct file_value value;
+    u64 dentry;
+    u64 mount;
+};
+
 enum label_kind { LABEL_PEER = 1, LABEL_DNS_NAME };
 #define LABEL_WORDS 16
 
@@ -311,7 +318,7 @@ BPF_ARRAY(lost, u64, LOST_PLACES);
 BPF_ARRAY(moved_out, u32, 1);
 BPF_ARRAY(window_start, u64, 1);
 BPF_ARRAY(budgets, struct budget, 1);
-BPF_PERCPU_ARRAY(file_scratch, struct file_value, 1);
+BPF_PERCPU_ARRAY(file_scratch, struct file_walk, 1);
 BPF_RINGBUF_OUTPUT(events, RING_PAGES);
 
 ALWAYS_INLINE void count_lost(u32 place) {

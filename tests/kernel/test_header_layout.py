@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -317,6 +318,9 @@ def test_the_verifier_takes_direct_loads_from_typed_arguments(
     assert loaded.returncode == 0, loaded.stderr.decode()
 
 
+BPF_FUNC_PROBE_READ_KERNEL = 113
+BPF_FUNC_PROBE_READ_USER = 112
+MOST_READS = 100
 PLAIN = "int nothing(void *ctx) { return 0; }"
 POISON = "#error poisoned\n"
 
@@ -343,6 +347,36 @@ def test_installed_kernel_headers_are_not_even_looked_at(
     assert any(path.startswith(str(source.path)) for path in touched)
     places = ("/usr/src", "/lib/modules", "/usr/lib/modules", "/usr/include", "/proc/config.gz")
     assert [path for path in touched if path.startswith((*places, "/sys/kernel/kheaders"))] == []
+
+
+READS = """
+int reads(void *ctx) {
+    u64 word = 0;
+
+    bpf_probe_read_kernel(&word, sizeof(word), ctx);
+    bpf_probe_read_user(&word, sizeof(word), (void *)word);
+    return word;
+}
+"""
+
+
+def test_bcc_takes_the_helpers_that_tell_kernel_and_user_memory_apart(
+    source: KernelSource, tmp_path: Path
+) -> None:
+    code = compile_with_bcc(source, READS, "reads", cwd=tmp_path)["reads"]
+    instructions = struct.iter_unpack("=BBhi", code)
+    calls = [number for opcode, _, _, number in instructions if opcode == 0x85]
+    assert calls == [BPF_FUNC_PROBE_READ_KERNEL, BPF_FUNC_PROBE_READ_USER]
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace to see what is opened")
+def test_bcc_does_not_read_the_kernels_symbols(source: KernelSource, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    wrapper = ("strace", "-f", "-qq", "-e", "trace=chroot,read", "-s", "99", "-o", str(trace))
+    compile_with_bcc(source, PLAIN, "nothing", wrapper=wrapper)
+    inside = trace.read_text().partition("chroot(")[2].partition("chroot(")[0]
+    assert " T bpf_probe_read_kernel" in inside
+    assert inside.count("read(") < MOST_READS
 
 
 def test_reading_the_running_kernels_btf_keeps_small() -> None:

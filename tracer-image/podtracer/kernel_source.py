@@ -1,8 +1,8 @@
 """The folder that stands in for kernel headers when BCC compiles: BCC_KERNEL_SOURCE.
 
 BCC insists on a kernel source tree. This one holds the header made from BTF, the machine's own
-numbers, and the few files of kernel_stubs that BCC includes by name. Trees are cached under the
-hash of all that goes into them; it is apart because of what a cache needs: trust, tearing, races.
+numbers, and the few files of kernel_stubs that BCC opens by name. Trees are cached under the hash
+of all that goes into them; it is apart because of what a cache needs: trust, tearing, races.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ _KERNEL_H: Final = "include/podtrace/kernel.h"
 _MACHINE_H: Final = "include/podtrace/machine.h"
 _MANIFEST: Final = "manifest.json"
 _LOCK: Final = ".lock"
+_TEMPORARY: Final = "podtrace-header-"
+_MEMORY: Final = Path("/dev/shm")
 _LOCK_SECONDS: Final = 2.0
 _KEPT_SECONDS: Final = 30 * 86400.0
 _UNFINISHED_SECONDS: Final = 3600.0
@@ -86,16 +88,28 @@ class KernelSource:
         """Make this process compile against the tree and nothing else.
 
         BCC puts the current directory first on its include path and clang obeys CPATH, so the
-        process enters the tree and such variables are taken away for the time being.
+        process enters the tree and such variables are taken away for the time being. Where it may,
+        it takes the tree for its root folder: BCC reads all of /proc/kallsyms, 0.2 s, to learn of
+        one helper that every kernel with BTF has, and finds the tree's two lines instead.
         """
         before = Path.cwd()
         environment = {name: os.environ.pop(name, None) for name in _MISLEADING}
         environment["BCC_KERNEL_SOURCE"] = os.environ.get("BCC_KERNEL_SOURCE")
-        os.environ["BCC_KERNEL_SOURCE"] = str(self.path)
+        root = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        moved = False
         try:
-            os.chdir(self.path)
+            with contextlib.suppress(PermissionError):
+                os.chroot(self.path)
+                moved = True
+            inside = Path("/") if moved else self.path
+            os.environ["BCC_KERNEL_SOURCE"] = str(inside)
+            os.chdir(inside)
             yield
         finally:
+            if moved:
+                os.fchdir(root)
+                os.chroot(".")
+            os.close(root)
             for name, value in environment.items():
                 if value is None:
                     os.environ.pop(name, None)
@@ -129,16 +143,28 @@ def prepare(cache_dir: Path, btf: Btf | bytes, needs: Needs) -> KernelSource:
             _store(tree, key, files)
             return KernelSource(tree, temporary=False, made=True)
     try:
-        temporary = Path(tempfile.mkdtemp(prefix="podtrace-header-"))
+        temporary = _temporary_folder()
         _write(temporary, key, files)
     except OSError as error:
         raise KernelSourceError(f"{error.filename}: {error.strerror}") from error
     return KernelSource(temporary, temporary=True, made=True)
 
 
+def _temporary_folder() -> Path:
+    """Make a folder of our own: in the usual place, or in memory where that is read-only."""
+    try:
+        return Path(tempfile.mkdtemp(prefix=_TEMPORARY))
+    except OSError:
+        if not _MEMORY.is_dir():
+            raise
+        return Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=_MEMORY))
+
+
 def _static_files() -> dict[str, bytes]:
     files = {
-        str(path.relative_to(_STUBS)): path.read_bytes() for path in sorted(_STUBS.rglob("*.h"))
+        str(path.relative_to(_STUBS)): path.read_bytes()
+        for path in sorted(_STUBS.rglob("*"))
+        if path.is_file()
     }
     files[_MACHINE_H] = _machine_header(os.uname().release, os.sysconf("SC_PAGE_SIZE")).encode()
     return files

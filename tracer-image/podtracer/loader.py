@@ -17,7 +17,6 @@ import signal
 import socket
 import struct
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +76,8 @@ def load(plan: Plan, stops: Stops, meanwhile: Callable[[], None] = lambda: None)
     Raises TracerError with what is in the way and the next step, Stopped where `stops` says so.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with tempfile.TemporaryFile() as noise:
+    # What BCC and clang print: in memory, because there may be no folder to write to.
+    with open(os.memfd_create("noise"), "w+b") as noise:
         child = os.fork()
         if child == 0:
             ours.close()
@@ -202,7 +202,8 @@ class _Child:
                 "Install it with: apt-get install python3-bpfcc",
             ) from error
         # Debug information would cost a seventh of the time and only serve the verifier's log.
-        flags = ["-g0"]
+        # BCC optimizes on its own what clang makes of the source: once is enough.
+        flags = ["-g0", "-Xclang", "-disable-llvm-passes"]
         flags += self._plan.flags(self._machine, secrets.randbits(63))
         flags += [f"-DFAMILY_{name.upper()}={int(name not in reasons)}" for name in FAMILY_TYPES]
         cast = self._can_cast(btf)

@@ -17,6 +17,7 @@ from podtracer import kernel_source
 from podtracer.btf import Btf, BtfError
 from podtracer.kernel_source import KernelSource, KernelSourceError, prepare
 
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may do it")
 NEEDS = {"struct task_struct": ("pid",)}
 KERNEL_H = "include/podtrace/kernel.h"
 
@@ -258,7 +259,7 @@ def test_a_cache_below_a_folder_of_others_is_not_trusted(cache: Path) -> None:
     assert not prepare(cache, blob(), NEEDS).temporary
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+@needs_root
 def test_a_cache_of_another_user_is_not_trusted(cache: Path) -> None:
     prepare(cache, blob(), NEEDS)
     os.chown(cache, 65534, 65534)
@@ -280,6 +281,7 @@ def test_no_place_at_all_is_an_error_that_names_it(
 ) -> None:
     (tmp_path / "cache").write_text("")
     monkeypatch.setattr(kernel_source.tempfile, "tempdir", str(tmp_path / "cache"))
+    monkeypatch.setattr(kernel_source, "_MEMORY", tmp_path / "nowhere")
     with pytest.raises(KernelSourceError, match="cache"):
         prepare(tmp_path / "cache", blob(), NEEDS)
 
@@ -312,9 +314,28 @@ def test_using_a_tree_keeps_it_from_deletion(cache: Path) -> None:
     assert used.exists()
 
 
-def test_compiling_points_bcc_into_the_tree_and_restores_all(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_without_a_folder_for_temporary_files_memory_holds_the_tree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "cache").write_text("")
+    (tmp_path / "memory").mkdir()
+    monkeypatch.setattr(kernel_source.tempfile, "tempdir", str(tmp_path / "cache"))
+    monkeypatch.setattr(kernel_source, "_MEMORY", tmp_path / "memory")
+    source = prepare(tmp_path / "cache", blob(), NEEDS)
+    assert source.path.parent == tmp_path / "memory"
+    assert_temporary(source)
+
+
+def refuse_chroot(path: object) -> None:
+    raise PermissionError(path)
+
+
+@pytest.mark.parametrize("may_change_root", [False, pytest.param(True, marks=needs_root)])
+def test_compiling_points_bcc_into_the_tree_and_restores_all(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, may_change_root: bool
+) -> None:
+    if not may_change_root:
+        monkeypatch.setattr(os, "chroot", refuse_chroot)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CPATH", "/hostile")
     monkeypatch.setenv("BCC_KERNEL_SOURCE", "/before")
@@ -323,14 +344,20 @@ def test_compiling_points_bcc_into_the_tree_and_restores_all(
 
     def compile_and_fail() -> None:
         with source.compiling():
-            assert os.environ["BCC_KERNEL_SOURCE"] == str(source.path)
+            inside = Path("/") if may_change_root else source.path
+            assert os.environ["BCC_KERNEL_SOURCE"] == str(inside)
             assert "CPATH" not in os.environ
-            assert Path.cwd() == source.path
+            assert Path.cwd() == inside
+            assert Path("include/linux/kconfig.h").exists()
+            assert Path("/etc/passwd").exists() is not may_change_root
             raise ArithmeticError
 
+    open_before = os.listdir("/proc/self/fd")
     with pytest.raises(ArithmeticError):
         compile_and_fail()
     assert os.environ["BCC_KERNEL_SOURCE"] == "/before"
     assert os.environ["CPATH"] == "/hostile"
     assert "ARCH" not in os.environ
     assert Path.cwd() == tmp_path
+    assert Path("/etc/passwd").exists()
+    assert len(os.listdir("/proc/self/fd")) == len(open_before)
