@@ -260,8 +260,10 @@ def _beginning(prefix: str, names: Sequence[str]) -> list[str]:
 
 def _request_timeout(text: str | None) -> float | None:
     """Return seconds; kubectl takes whole seconds without a unit too, and 0 for no limit."""
-    if text is None or text.strip() in ("", "0"):
+    if text is None or not text.strip():
         return None
+    if text.strip() in ("0s", "0m", "0h"):
+        return 0.0
     if text.strip().isascii() and text.strip().isdigit():
         return float(text)
     return parse_duration(text, "--request-timeout") / _NANOSECONDS
