@@ -235,7 +235,8 @@ def fault_of(line: dict[str, Any]) -> str | None:
         return "no_seq"
     if not _count(line.get("time_ns")):
         return "no_time"
-    if not _count(line.get("stream", 0)):
+    stream = line.get("stream")
+    if stream is not None and not _count(stream):
         return "bad_field"
     if kind not in schema.KINDS:
         return None

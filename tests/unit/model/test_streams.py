@@ -401,7 +401,14 @@ def test_hostile_numbers_of_streams_are_damage_and_never_raise(
     session.finish()
     snapshot = session.snapshot()
     VALIDATOR.validate(to_tree(snapshot))
-    streams = {number for _, number in picked if type(number) is int and 0 <= number <= 1000}
+    streams = {
+        number or 0
+        for _, number in picked
+        if number is None or (type(number) is int and 0 <= number <= 1000)
+    }
     assert {row.stream for row in snapshot.quality.tracers} == streams
-    bad = sum(type(number) is not int or not 0 <= number <= 1000 for _, number in picked)
+    bad = sum(
+        number is not None and (type(number) is not int or not 0 <= number <= 1000)
+        for _, number in picked
+    )
     assert sum(snapshot.quality.stream.damaged.values()) == bad

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factories import encoded, end, hello, process, series, stream, tick
@@ -41,7 +41,7 @@ values = st.recursive(
 
 @given(st.dictionaries(st.text(), values, max_size=5))
 def test_decoding_gives_what_was_encoded(fields: dict[str, Any]) -> None:
-    line = fields | {"kind": "from_the_future", "seq": 1, "time_ns": 1}
+    line = fields | {"kind": "from_the_future", "seq": 1, "time_ns": 1, "stream": 0}
     assert decode(encode(line))[0] == [line]
 
 
@@ -95,6 +95,7 @@ garbage = st.one_of(
 ).map(lambda data: data.replace(b"\n", b""))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(GOOD)), garbage), max_size=8), st.integers(1, 9000))
 def test_garbage_between_lines_changes_nothing(inserts: list[tuple[int, bytes]], size: int) -> None:
     pieces = [encode(line) for line in GOOD]
