@@ -52,10 +52,11 @@ def run_pod_trace(options: PodTraceOptions, tell: Tell) -> int:
     elif is_terminal(sys.stderr):
         view = ProgressView(sys.stderr, options.diagnose_ns)
     session = Session()
-    session.streams_expected = len({pod.node for pod in pods})
     names = PeerNames(api, frozenset(pod.namespace for pod in pods))
     session.name_peers(names.known())
     source = ClusterSource(api, pods, settings, view.say)
+    session.streams_expected = len(source.nodes)
+    session.name_nodes(source.nodes)
     names.start()
     try:
         outcome = execute(source, view, recorder, report, output, is_live, session)

@@ -73,6 +73,11 @@ class ClusterSource:
         """Asked anew each time: signal handlers and other threads change it."""
         return self._stop_asked or self._closed
 
+    @property
+    def nodes(self) -> dict[int, str]:
+        """The node of each stream, by the number that its lines carry."""
+        return {tracer.plan.number: tracer.plan.node for tracer in self._tracers}
+
     def __iter__(self) -> Iterator[bytes]:
         """Start the tracers and yield their streams, with empty chunks while they say nothing.
 
