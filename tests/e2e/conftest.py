@@ -7,6 +7,7 @@ into the cluster's machine are skipped. Without, a cluster is started here and e
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -21,6 +22,11 @@ import pytest
 from e2e.kubectl import Kubectl
 from e2e.machine.cluster import FAILURE_LOGS, Cluster, sweep
 from e2e.machine.images import TRACER_IMAGE, WORKLOAD_IMAGE, tracer_archive, workload_archive
+from e2e.servers import Servers
+from e2e.witness import Witness
+
+# So that a failed assertion outside of test modules shows its numbers too.
+pytest.register_assert_rewrite("kernel.exact_checks", "kernel.truths")
 
 _HERE = Path(__file__).parent
 
@@ -117,6 +123,12 @@ def kubectl(
 @pytest.fixture
 def make_namespace(kubectl: Kubectl) -> Iterator[Callable[..., Kubectl]]:
     """Make namespaces, with labels if wanted; each gives the kubectl for it."""
+    with _namespaces(kubectl) as make:
+        yield make
+
+
+@contextlib.contextmanager
+def _namespaces(kubectl: Kubectl) -> Iterator[Callable[..., Kubectl]]:
     made: list[str] = []
 
     def make(**labels: str) -> Kubectl:
@@ -128,15 +140,50 @@ def make_namespace(kubectl: Kubectl) -> Iterator[Callable[..., Kubectl]]:
         within.wait("create", "serviceaccount/default")
         return within
 
-    yield make
-    if made:
-        kubectl.run("delete", "namespace", "--wait=false", "--ignore-not-found", *made)
+    try:
+        yield make
+    finally:
+        if made:
+            kubectl.run("delete", "namespace", "--wait=false", "--ignore-not-found", *made)
 
 
 @pytest.fixture
 def namespace(make_namespace: Callable[..., Kubectl]) -> Kubectl:
     """Return the kubectl for a namespace of this test's own."""
     return make_namespace()
+
+
+@pytest.fixture(scope="module")
+def module_namespace(kubectl: Kubectl) -> Iterator[Kubectl]:
+    """Return the kubectl for a namespace that the tests of a file share."""
+    with _namespaces(kubectl) as make:
+        yield make()
+
+
+@pytest.fixture(scope="session")
+def nodes(kubectl: Kubectl) -> list[str]:
+    """Return the names of the nodes that run what everybody may create."""
+    found = [node for node in kubectl.get("nodes")["items"] if not node["spec"].get("taints")]
+    return sorted(node["metadata"]["name"] for node in found)
+
+
+@pytest.fixture(scope="session")
+def helpers(kubectl: Kubectl) -> Iterator[Kubectl]:
+    """Return the kubectl for a namespace of what tests need beside their targets."""
+    with _namespaces(kubectl) as make:
+        yield make()
+
+
+@pytest.fixture(scope="session")
+def witness(helpers: Kubectl, images: Images, nodes: list[str]) -> Witness:
+    """Return who sees the processes of every node."""
+    return Witness.start(helpers, images.workload, nodes)
+
+
+@pytest.fixture(scope="session")
+def servers(helpers: Kubectl, images: Images, nodes: list[str]) -> Servers:
+    """Return the servers that workloads talk to."""
+    return Servers.start(helpers, images.workload, nodes[0])
 
 
 def _variable(name: str) -> str:

@@ -13,8 +13,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / "plugin" / "podtrace" / "__main__.py"
@@ -58,7 +59,7 @@ def command(*arguments: object) -> list[str]:
 
 
 class Trace:
-    """One `--local` run that gives a JSON report at its end."""
+    """One run that gives a JSON report at its end."""
 
     def __init__(
         self,
@@ -67,9 +68,13 @@ class Trace:
         seconds: float = LONG_SECONDS,
         options: tuple[object, ...] = (),
         environment: dict[str, str] | None = None,
+        program: Sequence[str] = (),
         wait: bool = True,
     ) -> None:
-        """Start tracing `scope` (its options, or `--` and a command) and wait for the probes."""
+        """Start tracing `scope` (its options, or `--` and a command) and wait for the probes.
+
+        `program` traces something else than what `--local` can.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         number = len(list(folder.glob("trace-*.jsonl")))
         self.recording = folder / f"trace-{number}.jsonl"
@@ -77,13 +82,13 @@ class Trace:
         self.errors = folder / f"trace-{number}.err"
         self.recording.touch()
         own = [
-            *("--local", "--diagnose", f"{seconds:g}s"),
+            *("--diagnose", f"{seconds:g}s"),
             *("-o", "json", "--record", self.recording, *options),
         ]
         self.started_ns = time.time_ns()
         with self.output.open("wb") as output, self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                command(*own, *scope),
+                [*(program or command("--local")), *map(str, (*own, *scope))],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=errors,
@@ -93,7 +98,7 @@ class Trace:
         if wait:
             self.hello = self.wait_for("hello")
 
-    def __enter__(self) -> Trace:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

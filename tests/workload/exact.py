@@ -33,7 +33,7 @@ class Exact:
     def __init__(self, options: argparse.Namespace) -> None:
         """Prepare without touching anything that is counted."""
         self.options = options
-        self.truth: Counter[str] = Counter()
+        self.truth: Counter[str] = Counter(connects_ipv6=0, refused_ipv6=0)
         self.dns_seconds: list[float] = []
         self.kept: list[socket.socket] = []
 
