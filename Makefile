@@ -27,7 +27,7 @@ deps: deps-test $(COMPLETE) ## install what is missing for everything below
 deps-demo:
 	@scripts/install-dependencies.sh bcc network
 deps-test:
-	@scripts/install-dependencies.sh bcc network compiler pahole strace
+	@scripts/install-dependencies.sh bcc network compiler pahole openssl strace
 
 $(COMPLETE):
 	@PYTHON='$(PYTHON)' scripts/install-dependencies.sh python
@@ -53,7 +53,7 @@ test: $(if $(ROOT),deps-test) $(COMPLETE) ## run the tests; those that trace for
 .PHONY: e2e
 e2e: $(COMPLETE) ## run the tests on a Kubernetes: that of $$KUBECONFIG, else one made here (as root)
 	@[ -n "$${KUBECONFIG:-}" ] || \
-		scripts/install-dependencies.sh cluster compiler images network terminal
+		scripts/install-dependencies.sh cluster compiler images network openssl terminal
 	@[ -n "$${KUBECONFIG:-}" ] || PYTHONPATH=tests $(BIN)/python -m e2e.machine prepare
 	code=0; $(BIN)/pytest -m e2e tests/e2e $(PYTEST_ARGS) || code=$$?; \
 		PYTHONPATH=tests $(BIN)/python -m e2e.machine sweep; exit $$code

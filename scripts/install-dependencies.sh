@@ -8,6 +8,7 @@
 #   compiler   a C compiler: the tests' fastest workloads are in C
 #   network    the ip command: the tests build links
 #   pahole     an independent reader of BTF, for the tests
+#   openssl    what makes the tests' certificates
 #   strace     what the tests ask which files were opened
 #   bpftrace   what the benchmarks compare with
 #   cluster    what a Kubernetes on this machine stands on
@@ -28,7 +29,8 @@ declare -rA packages=(
     [pahole]="pahole"
     [strace]="strace"
     [bpftrace]="bpftrace"
-    [cluster]="etcd-server containerd runc containernetworking-plugins nftables openssl"
+    [openssl]="openssl"
+    [cluster]="etcd-server containerd runc containernetworking-plugins nftables"
     [images]="buildah mmdebstrap"
     [terminal]="tmux"
 )
@@ -55,6 +57,10 @@ has_pahole() {
     command -v pahole >/dev/null
 }
 
+has_openssl() {
+    command -v openssl >/dev/null
+}
+
 has_strace() {
     command -v strace >/dev/null
 }
@@ -65,7 +71,7 @@ has_bpftrace() {
 
 has_cluster() {
     local program
-    for program in etcd containerd ctr runc nft openssl; do
+    for program in etcd containerd ctr runc nft; do
         command -v "$program" >/dev/null || return
     done
     [[ -x /usr/lib/cni/ptp ]]
