@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from podtracer.command import Command
 from podtracer.listeners import Listeners
@@ -28,15 +29,16 @@ class Ends:
         self._command = command
         self._parent = parent
         self._listeners = listeners
+        self._made_ns = time.monotonic_ns()
         self.deadline_ns: int | None = None
         self.target_gone = False
 
     def begin(self, began_ns: int, seconds: float | None) -> None:
-        """Start the window, and the wait for whoever reads the stream."""
+        """Start the window; who reads the stream may have come while the probes were attached."""
         if seconds is not None:
             self.deadline_ns = began_ns + int(seconds * _SECOND_NS)
         if self._listeners is not None:
-            self._listeners.begin(began_ns)
+            self._listeners.begin(min(began_ns, self._made_ns))
 
     def look(self, now_ns: int, processes: int) -> None:
         """After a tick: find out whether there is still something to trace.

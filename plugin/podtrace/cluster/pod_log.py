@@ -58,31 +58,40 @@ class PodLog:
         self._tell = tell
         self._is_leaving = is_leaving
         self._stream: ByteStream | None = None
+        self._pulse: LogPulse | None = None
         self._heard = (time.monotonic(), time.time())
         self._has_told = False
 
     def close(self) -> None:
-        """Wake who reads; from any thread, after `is_leaving` has turned true."""
-        stream = self._stream
+        """Give no more signs of life, and wake who reads; from any thread.
+
+        It ends for good where `is_leaving` has turned true before.
+        """
+        pulse, stream = self._pulse, self._stream
+        if pulse is not None:
+            pulse.stop()
         if stream is not None:
             stream.close()
 
     def open(self) -> ByteStream:
         """Begin to follow, from the log's beginning.
 
+        The answer comes with the log's first line, which may be late: signs of life come before.
+
         Raises:
             ClusterError: the log cannot be read, or not yet.
         """
+        if self._pulse is None:
+            self._pulse = LogPulse(self._api, self._path())
+            self._pulse.start()
         return self._open(follow=True, whole=True)
 
     def batches(self, stream: ByteStream) -> Iterator[bytes]:
         """Yield the rest of the stream, beginning with what was opened."""
-        pulse = LogPulse(self._api, self._path())
-        pulse.start()
         try:
             yield from self._follow(stream)
         finally:
-            pulse.stop()
+            self.close()
 
     def _follow(self, stream: ByteStream) -> Iterator[bytes]:
         following: ByteStream | None = stream

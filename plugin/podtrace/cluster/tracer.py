@@ -193,6 +193,7 @@ class Tracer:
 
     def _conclude(self) -> None:
         pod = self._pod
+        self._log.close()
         if not self._settings.keep:
             self.remove()
         elif pod.is_created:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,6 +114,19 @@ def test_unheard_stream_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     end = ends(Stops(), listeners=listeners)
     assert end.reason(30) == ""
     assert end.reason(31) == "unheard"
+
+
+def test_wait_for_a_reader_begins_with_the_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    listeners = Listeners(None, 30, str(tmp_path))
+    begun: list[int] = []
+    monkeypatch.setattr(listeners, "begin", begun.append)
+    end = ends(Stops(), listeners=listeners)
+    attached_ns = time.monotonic_ns() + 40_000_000_000
+    end.begin(attached_ns, 10)
+    assert begun[0] <= time.monotonic_ns()
+    assert end.deadline_ns == attached_ns + 10_000_000_000
 
 
 LIFE = """
