@@ -200,13 +200,6 @@ ALWAYS_INLINE bool find_sender(struct __sk_buff *skb, bool tcp, struct dns_value
 #endif
 }
 
-ALWAYS_INLINE bool window_is_open(void) {
-    u32 zero = 0;
-    u64 *start = window_start.lookup(&zero);
-
-    return start && *start;
-}
-
 ALWAYS_INLINE void note_query(struct __sk_buff *skb, struct dns_packet *packet,
                               struct dns_value *query) {
     struct dns_key key = {.cookie = bpf_get_socket_cookie(skb), .id = packet->id};
@@ -240,7 +233,7 @@ int on_packet_out(struct __sk_buff *skb) {
     struct dns_value query = {};
 
     // A question is noted only once its answer counts too.
-    if (!parse_packet(skb, &packet, true) || !window_is_open())
+    if (!parse_packet(skb, &packet, true) || !moment(WINDOW_START))
         return 1;
     if (packet.next + DNS_HEADER_BYTES > packet.length || !find_sender(skb, packet.tcp, &query))
         return 1;

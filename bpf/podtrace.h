@@ -147,6 +147,13 @@ enum event_type {
     EVENT_EXIT,
 };
 
+// Of the monotonic clock, 0: not yet.
+enum moment {
+    WINDOW_START,   // from here on everything counts
+    TARGETS_ADDED,  // when the newest cgroups became targets, after the start
+    MOMENTS,
+};
+
 enum connect_begun { BEGUN_NOT, BEGUN_NOW, BEGUN_EARLIER };
 
 // errno-like number of a connect that the application closed before it was decided.
@@ -316,10 +323,16 @@ BPF_ARRAY(target_filter, u8, FILTER_SLOTS);
 BPF_ARRAY(syscall_kinds, u8, 512);
 BPF_ARRAY(lost, u64, LOST_PLACES);
 BPF_ARRAY(moved_out, u32, 1);
-BPF_ARRAY(window_start, u64, 1);
+BPF_ARRAY(moments, u64, MOMENTS);
 BPF_ARRAY(budgets, struct budget, 1);
 BPF_PERCPU_ARRAY(file_scratch, struct file_walk, 1);
 BPF_RINGBUF_OUTPUT(events, RING_PAGES);
+
+ALWAYS_INLINE u64 moment(u32 which) {
+    u64 *ns = moments.lookup(&which);
+
+    return ns ? *ns : 0;
+}
 
 ALWAYS_INLINE void count_lost(u32 place) {
     u64 *counter = lost.lookup(&place);

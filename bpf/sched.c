@@ -66,10 +66,9 @@ ALWAYS_INLINE void report_long_block(struct thread *thread, u64 now, u64 blocked
 
 // A wait that began before the window counts from its start.
 ALWAYS_INLINE u64 within_window(u64 ns) {
-    u32 zero = 0;
-    u64 *start = window_start.lookup(&zero);
+    u64 start = moment(WINDOW_START);
 
-    return ns && start && ns < *start ? *start : ns;
+    return ns && ns < start ? start : ns;
 }
 
 ALWAYS_INLINE void reach_cpu(struct thread *thread, u64 now) {

@@ -1,6 +1,7 @@
 // What exists when the trace starts: member processes and threads, and who owns which connection.
 //
-// BPF iterators, run once after the probes are attached; what a probe entered meanwhile stays.
+// BPF iterators, run after the probes are attached, and again when a cgroup has become a target;
+// what a probe entered meanwhile stays.
 
 #define FIRST_EPHEMERAL_PORT 32768
 
@@ -18,6 +19,19 @@ struct bpf_iter__task_file {
 
 #if FAMILY_PROCESS
 
+// When a process started, 0: before the trace.
+ALWAYS_INLINE u64 start_in_window(struct task_struct *task) {
+#if HAVE_task_struct__start_time
+    u64 window_start = moment(WINDOW_START);
+    struct task_struct *leader = TYPED(LOAD(task, group_leader), task_struct);
+    u64 start_ns = LOAD(leader, start_time);
+
+    return window_start && start_ns >= window_start ? start_ns : 0;
+#else
+    return 0;
+#endif
+}
+
 int on_iter_task(u64 *ctx) {
     struct task_struct *given = ARG(ctx, 1, struct task_struct *);
 
@@ -32,14 +46,15 @@ int on_iter_task(u64 *ctx) {
     bool running = LOAD(task, on_cpu);
 
     u32 process = LOAD(task, tgid);
+    u64 start_ns = start_in_window(task);
     struct process_value *known = processes.lookup(&process);
 
-    if (known && known->entered) {
-        // A probe met it first, and could not know that it was there before the trace.
+    if (known && known->entered && known->start_ns >= moment(TARGETS_ADDED)) {
+        // A probe met it first, and could not know that it was there before its cgroup counted.
         known->entered = 0;
-        known->start_ns = 0;
+        known->start_ns = start_ns;
     }
-    enter_process(task, target, 0, false);
+    enter_process(task, target, start_ns, false);
     enter_thread(task, target, running ? now : 0, running ? 0 : now);
     return 0;
 }

@@ -71,6 +71,9 @@ def test_one_container_is_traced_through_its_restart(stage: Stage, tmp_path: Pat
     assert t.hello["targets"][0]["containers"] == ["app"]
     assert (t.total("write", target=3), t.total("write")) == (31, 31)
     assert t.containers() == {first.pid: "app", second.pid: "app"}
+    rows = {line["process"]: line for line in t.lines() if line["kind"] == "process"}
+    assert rows[first.pid]["start_ns"] is None
+    assert t.hello["window_start_ns"] < rows[second.pid]["start_ns"]
     [restart] = t.events("container_restart")
     assert (restart["target"], restart["name"], restart["process"]) == (3, "app", 0)
     assert restart["detail"].startswith(f"{pod.containers['app'][:12]} in place of {old[:12]}")

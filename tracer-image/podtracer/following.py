@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 
 from podtracer import bpf
 from podtracer.capabilities import lacking
@@ -41,6 +42,8 @@ class Following:
             self._maps.drop_target(cgroup)
             for link in self._links.pop(cgroup, ()):
                 os.close(link)
+        if changes.added:
+            self._maps.set_targets_added(time.monotonic_ns())
         for cgroup, folder in changes.added.items():
             # Packets first: a process that is told of must be seen asking.
             self._attach(cgroup, folder)

@@ -44,7 +44,7 @@ from podtracer.target import family
 
 MAPS = (
     "series", "overflow", "overflow_aspects", "threads", "sockets", "processes", "labels", "files",
-    "dns_pending", "targets", "target_filter", "syscall_kinds", "lost", "window_start", "events",
+    "dns_pending", "targets", "target_filter", "syscall_kinds", "lost", "moments", "events",
 )  # fmt: skip
 
 _MOST_ROUNDS = 20

@@ -12,6 +12,7 @@ from podtracer.tables import DnsPending, FileTable, LabelTable, ProcessTable, en
 from podtracer.tick import Tables
 
 _ASPECTS = 256
+_WINDOW_START, _TARGETS_ADDED = 0, 1
 
 
 class OpenMaps:
@@ -26,7 +27,7 @@ class OpenMaps:
         self._sockets = self._map(
             "sockets", records.U64.size, records.SOCKET_VALUE.size, plan.entries["sockets"]
         )
-        self._window_start = self._map("window_start", 4, 8, 1)
+        self._moments = self._map("moments", 4, 8, 2)
         self._lost = self._map("lost", 4, 8, len(records.LOSSES))
         self._lost_before = dict.fromkeys(records.LOSSES, 0)
 
@@ -61,7 +62,11 @@ class OpenMaps:
 
     def set_window_start(self, monotonic_ns: int) -> None:
         """Tell the probes from when on waiting counts."""
-        self._window_start.update(records.U32.pack(0), records.U64.pack(monotonic_ns))
+        self._moments.update(records.U32.pack(_WINDOW_START), records.U64.pack(monotonic_ns))
+
+    def set_targets_added(self, monotonic_ns: int) -> None:
+        """Tell the iterators that what a probe has met since then was there before."""
+        self._moments.update(records.U32.pack(_TARGETS_ADDED), records.U64.pack(monotonic_ns))
 
     def add_target(self, cgroup: int, number: int) -> None:
         """Let what is in a cgroup belong to a target from now on."""

@@ -101,7 +101,7 @@ SECTIONS: Mapping[str, Sequence[str]] = {
 NEEDS: Mapping[str, Sequence[str]] = {
     "struct task_struct": (
         "pid", "tgid", "comm", "cgroups", "group_leader", "real_parent", "thread_pid", "__state",
-        "se.sum_exec_runtime",
+        "se.sum_exec_runtime", "start_time",
         "state", "in_iowait", "exit_state", "exit_code", "on_cpu", "signal", "files", "fs",
         "thread_info.status", "thread_info.flags",
     ),
@@ -139,6 +139,7 @@ NEEDS: Mapping[str, Sequence[str]] = {
 OPTIONAL = frozenset(
     {
         "struct task_struct.__state",
+        "struct task_struct.start_time",
         "struct task_struct.state",
         "struct task_struct.thread_info.status",
         "struct task_struct.thread_info.flags",
