@@ -24,6 +24,9 @@ def node_files(proc: str = "/proc") -> tuple[str, Hierarchies]:
     """
     pids = sorted(int(entry) for entry in os.listdir(proc) if entry.isdigit())
     without = False
+    if os.getpid() != 1:
+        # What we see of ourselves is our container's.
+        pids = [pid for pid in pids if pid != os.getpid()]
     for pid in pids[:_MOST_TRIED]:
         root = f"{proc}/{pid}/root"
         try:

@@ -6,6 +6,7 @@ containers are wanted, at theirs. The directory may not be there yet, or vanish 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 
 from podtracer import cgroups
@@ -179,10 +180,15 @@ class PodScope(Scope):
     def _not_found(self) -> TracerError:
         pods = ", ".join(f"{w.pod.described} (uid {w.pod.uid})" for w in self._pods)
         top = self.known.unified[len(self._root) :]
+        hint = (
+            "Is a container of it running? A sandboxed runtime (gVisor, Kata) keeps its containers"
+            " where the node's kernel does not see them."
+        )
+        if os.getpid() == 1:
+            hint = "The tracer sees no other processes than its own: its pod needs hostPID."
         return TracerError(
             "no_pod_cgroup",
             f"no cgroup of {pods} was found on the node within {MISSED_NS // SECOND_NS} s: no"
             f" directory pod<uid> or ...-pod<uid>.slice below {top}",
-            "Is a container of it running? A sandboxed runtime (gVisor, Kata) keeps its containers"
-            " where the node's kernel does not see them.",
+            hint,
         )

@@ -30,7 +30,7 @@ from podtracer.plan import Plan, sizes_from_environment
 from podtracer.request import Request, scope_of
 from podtracer.ring import RingBuffer
 from podtracer.stops import Stops
-from podtracer.target import Scope, alive
+from podtracer.target import Changes, Scope, alive
 from podtracer.throttle import Throttling
 
 _SECOND_NS = 1_000_000_000
@@ -116,9 +116,8 @@ class _Run:
         try:
             self._open_tables()
             self._following = Following(self._scope, self._loaded, self._maps)
-            self._following.apply(self._scope.first_changes())
             self._arrivals = Arrivals()
-            self._arrivals.watch(self._scope.arrivals(), time.monotonic_ns())
+            self._apply(self._scope.first_changes(), time.monotonic_ns())
             self._began_ns = self._tables.baseline()
             self._ends.begin(self._began_ns, self._request.seconds)
             self._maps.set_window_start(self._began_ns)
@@ -220,7 +219,9 @@ class _Run:
         self._ends.look(now_ns, self._tables.gauges["processes"])
 
     def _follow(self, now_ns: int) -> None:
-        changes = self._scope.changes(now_ns)
+        self._apply(self._scope.changes(now_ns), now_ns)
+
+    def _apply(self, changes: Changes, now_ns: int) -> None:
         self._following.apply(changes)
         self._arrivals.watch(self._scope.arrivals(), now_ns)
         if changes.named:

@@ -90,3 +90,10 @@ def test_level_of_a_mount_that_is_not_around_the_tracer(
     monkeypatch.setattr(root_level, "_own_ancestors", lambda: [1, 2])
     with pytest.raises(TracerError, match="the tracer is not below it"):
         root_level.root_level(str(tmp_path))
+
+
+def test_own_view_is_not_the_nodes(tmp_path: Path) -> None:
+    process(tmp_path, os.getpid(), V2)
+    with pytest.raises(TracerError) as caught:
+        node_files(str(tmp_path))
+    assert caught.value.code == "no_node_root"

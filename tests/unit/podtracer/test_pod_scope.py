@@ -122,6 +122,14 @@ def test_container_in_anothers_place_is_a_restart(node: Node) -> None:
     assert scope.changes(3 * SECOND) == Changes()
 
 
+def test_restart_since_the_pod_was_looked_up_is_told_first(node: Node) -> None:
+    node.cgroup("burstable", f"pod{UIDS[1]}", WEB2)
+    node.link(WEB2, "web")
+    scope = node.scope(pod(1, web=WEB))
+    assert [event["name"] for event in scope.first_changes().events] == ["web"]
+    assert scope.changes(SECOND).events == []
+
+
 def test_what_a_runtime_left_of_an_earlier_container_is_no_restart(node: Node) -> None:
     node.cgroup("burstable", f"pod{UIDS[1]}", WEB)
     now = node.cgroup("burstable", f"pod{UIDS[1]}", WEB2)
