@@ -59,8 +59,16 @@ def run_pod_trace(options: PodTraceOptions, tell: Tell) -> int:
     session.name_nodes(source.nodes)
     names.start()
     try:
-        outcome = execute(source, view, recorder, report, output, is_live, session)
-        session.name_peers(names.known(_NAMES_WAIT_SECONDS))
+        outcome = execute(
+            source,
+            view,
+            recorder,
+            report,
+            output,
+            is_live,
+            session,
+            at_end=lambda: names.known(_NAMES_WAIT_SECONDS),
+        )
     finally:
         names.close()
     return conclude(outcome, report, output, is_live, tell)

@@ -62,15 +62,18 @@ def execute(
     output: Output,
     is_live: bool,
     session: Session | None = None,
+    at_end: Callable[[], object] = lambda: None,
 ) -> Outcome:
     """Run a source to its end, with Ctrl-C and its relatives asking for the report.
+
+    `at_end` is called once the stream is over, before the recording is completed.
 
     Raises:
         PodtraceError: there is nothing to report, and why.
         OutputClosed: nobody reads standard output.
     """
     passes_stream = is_live and options.format == "json"
-    run = Run(source, session or Session(), view, output, recorder, passes_stream)
+    run = Run(source, session or Session(), view, output, recorder, passes_stream, at_end)
     with stop_on_signals(run.stop):
         return run.execute()
 

@@ -1,8 +1,8 @@
 """Recordings: the raw stream in a file, compressed if its name ends in .gz, and reading it back.
 
-A recording holds nothing but the stream, so that a replay goes through the same code as the run
-and gives the same report. What is written reaches the file every second: a crash leaves a recording
-that is cut, but readable.
+A recording holds the stream, so that a replay goes through the same code as the run and gives the
+same report, and behind it what the plugin had from elsewhere: names of addresses. What is written
+reaches the file every second: a crash leaves a recording that is cut, but readable.
 """
 
 from __future__ import annotations
@@ -13,17 +13,21 @@ import os
 import stat
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from podtrace.errors import PodtraceError, RecordingError, StreamError
 from podtrace.source import CHUNK_BYTES, PATIENCE_SECONDS
+from podtrace.wire.codec import encode
+from podtrace.wire.schema import NAMES
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_BITS = 31
 _FLUSH_SECONDS = 0.5
 _HELLO_MARK = b'"hello"'
 _HEAD_BYTES = 8192
+_NAMES_A_LINE = 15
+"""A name is two words of at most 253 characters, so that a line is never too long."""
 
 
 class RecordingWriter:
@@ -46,6 +50,7 @@ class RecordingWriter:
         self._created = False
         self._started = False
         self._held: list[bytes] = []
+        self._is_at_line = True
         self._flushed_at = time.monotonic()
         self._gzip = (
             zlib.compressobj(6, zlib.DEFLATED, _GZIP_BITS) if path.endswith(".gz") else None
@@ -65,6 +70,7 @@ class RecordingWriter:
 
     def write(self, chunk: bytes) -> None:
         """Add a chunk of the stream."""
+        self._is_at_line = chunk.endswith(b"\n") if chunk else self._is_at_line
         if not self._started:
             self._held.append(chunk)
             return
@@ -81,10 +87,13 @@ class RecordingWriter:
         except OSError as error:
             self._fail(error)
 
-    def close(self) -> None:
-        """Complete the file; remove it if it is new and nothing was recorded."""
+    def close(self, names: Mapping[str, str] | None = None) -> None:
+        """Complete the file with names of addresses; remove it if it is new and has nothing."""
         if self._descriptor < 0:
             return
+        if self._started and names:
+            self.write(b"" if self._is_at_line else b"\n")
+            self.write(_names_lines(names))
         if self._started and self._gzip is not None and self.failure is None:
             try:
                 self._write(self._gzip.flush())
@@ -251,6 +260,16 @@ class RecordingReader:
                 "give the file that a run with --record FILE wrote",
             )
         return head
+
+
+def _names_lines(names: Mapping[str, str]) -> bytes:
+    """Return names of addresses as lines; they are numbered for themselves."""
+    whole, now_ns = list(names.items()), time.time_ns()
+    parts = [whole[start : start + _NAMES_A_LINE] for start in range(0, len(whole), _NAMES_A_LINE)]
+    return b"".join(
+        encode({"kind": NAMES, "seq": seq, "time_ns": now_ns, "peers": dict(part)})
+        for seq, part in enumerate(parts, 1)
+    )
 
 
 def _is_recording(head: bytes) -> bool:

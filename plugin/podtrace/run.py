@@ -65,8 +65,10 @@ class Run:
         session: what the stream is folded into.
         view: what is shown meanwhile; the run closes it.
         output: where the report will go; a run whose output has no reader ends.
-        recorder: where the raw stream is kept, or None; the run closes it.
+        recorder: where the raw stream is kept, or None, and after it the names of addresses that
+            a replay cannot ask the cluster for; the run closes it.
         passes_stream: the raw stream goes to the output as it comes.
+        at_end: called once the stream is over, before the recording is completed.
         clock: monotonic seconds.
     """
 
@@ -78,6 +80,7 @@ class Run:
         output: Output,
         recorder: RecordingWriter | None = None,
         passes_stream: bool = False,
+        at_end: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
@@ -86,6 +89,7 @@ class Run:
         self._output = output
         self._recorder = recorder
         self._passes_stream = passes_stream
+        self._at_end = at_end
         self._clock = clock
         self._errors: list[PodtraceError] = []
         self._stopping = False
@@ -104,14 +108,17 @@ class Run:
                 or it ended before there was anything to report.
         """
         try:
-            self._follow()
-        finally:
             try:
-                self._view.close()
+                self._follow()
             finally:
-                self._source.close()
-                if self._recorder is not None:
-                    self._recorder.close()
+                try:
+                    self._view.close()
+                finally:
+                    self._source.close()
+            self._at_end()
+        finally:
+            if self._recorder is not None:
+                self._recorder.close(self._session.peer_names())
         self._session.finish()
         self._judge_the_end()
         return Outcome(self._session, self._errors)

@@ -21,7 +21,7 @@ from podtrace.errors import (
 from podtrace.model.notable import Notable
 from podtrace.model.session import Session
 from podtrace.output import Output, OutputClosed
-from podtrace.recording import RecordingWriter
+from podtrace.recording import RecordingReader, RecordingWriter
 from podtrace.run import Outcome, Run
 
 WHOLE = stream(hello(), tick(series("read", count=3)), tick(event("reset")), tick(), end())
@@ -286,6 +286,39 @@ def test_recording_holds_the_stream_also_after_its_end_was_cut(tmp_path: Path) -
         recorder = RecordingWriter(str(tmp_path / name))
         run(ListSource(chunks(encoded(lines))), recorder=recorder)
         assert (tmp_path / name).read_bytes() == encoded(lines)
+
+
+@pytest.mark.parametrize("name", ["run.jsonl", "run.jsonl.gz"])
+@pytest.mark.parametrize("cut", [0, 1, 40])
+def test_replay_knows_the_names_that_the_run_had_at_its_end(
+    tmp_path: Path, name: str, cut: int
+) -> None:
+    peers = [f"10.0.0.{number}:5432" for number in range(40)]
+    lines = stream(hello(), tick(*(series("connect", count=1, peer=peer) for peer in peers)), end())
+    data = encoded(lines)
+    session, names = Session(), {"10.9.9.9": "pod shop/unseen"}
+    session.name_peers(names)
+    source = ListSource(chunks(data[: len(data) - cut]))
+    recorder = RecordingWriter(str(tmp_path / name))
+    Run(
+        source,
+        session,
+        Watcher(),
+        Output(io.StringIO()),
+        recorder,
+        at_end=lambda: names.update({peer: f"service shop/{peer}" for peer in peers}),
+    ).execute()
+    replayed = Session()
+    reader = RecordingReader(str(tmp_path / name))
+    for chunk in reader:
+        replayed.feed(chunk)
+    reader.close()
+    replayed.finish()
+    shown = replayed.snapshot()
+    assert shown == session.snapshot()
+    assert shown.connections is not None
+    assert {row.name for row in shown.connections.targets} == {f"service shop/{p}" for p in peers}
+    assert "unseen" not in str(replayed.peer_names())
 
 
 def test_failed_recording_is_told_after_the_result(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from podtrace.model.labels import split_peer
 
@@ -23,14 +23,23 @@ class PeerNames:
         """Return the name behind `10.0.0.1:80` or `10.0.0.1`, None where there is none."""
         if not self._names:
             return None
-        address, port = split_peer(peer)
-        if address.startswith(_MAPPED) and "." in address:
-            address = address[len(_MAPPED) :]
-        host = f"[{address}]" if ":" in address else address
-        name = self._names.get(f"{host}:{port}") if port is not None else None
-        return name or self._names.get(address) or None
+        address, whole = _keys(peer)
+        return self._names.get(whole) or self._names.get(address) or None
+
+    def those_of(self, peers: Iterable[str]) -> dict[str, str]:
+        """Return a mapping, to be used in place of the whole one, that names just these peers."""
+        return {_keys(peer)[1]: name for peer in peers if (name := self.of(peer)) is not None}
 
     def with_name(self, peer: str) -> str:
         """Return the peer, and behind it the name if there is one: `10.0.0.1:80 (service a/b)`."""
         name = self.of(peer)
         return peer if name is None else f"{peer} ({name})"
+
+
+def _keys(peer: str) -> tuple[str, str]:
+    """Return the address, and the address with the port where there is one."""
+    address, port = split_peer(peer)
+    if address.startswith(_MAPPED) and "." in address:
+        address = address[len(_MAPPED) :]
+    host = f"[{address}]" if ":" in address else address
+    return address, address if port is None else f"{host}:{port}"

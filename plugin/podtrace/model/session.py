@@ -32,9 +32,12 @@ from podtrace.model.snapshot import Snapshot, StreamHealth
 from podtrace.model.thresholds import Thresholds
 from podtrace.model.verdict import verdict
 from podtrace.wire.codec import Decoder
+from podtrace.wire.schema import NAMES
 
 KEPT_NOTABLE = 200
 MAX_ROWS = 100
+MOST_NAMES = 100_000
+"""Names of addresses that are taken from a recording."""
 
 
 class Session:
@@ -52,7 +55,8 @@ class Session:
         self.ledger = Ledger()
         self.notable: deque[Notable] = deque(maxlen=KEPT_NOTABLE)
         self._fleet = Fleet(self.ledger.tracers)
-        self._peers = PeerNames()
+        self._recorded_names: dict[str, str] = {}
+        self._peers = PeerNames(self._recorded_names)
         self._decoder = Decoder()
         self._lines = 0
 
@@ -96,9 +100,14 @@ class Session:
     def name_peers(self, names: Mapping[str, str]) -> None:
         """Give names to addresses, `10.0.0.1`, `10.0.0.1:80` or `[fd00::1]:80`.
 
-        The mapping itself is kept, and looked into whenever a name is needed.
+        The mapping itself is kept, and looked into whenever a name is needed. Without one, names
+        are those that a recording has.
         """
         self._peers = PeerNames(names)
+
+    def peer_names(self) -> dict[str, str]:
+        """Return the names of the addresses that came in the stream."""
+        return self._peers.those_of(self.ledger.labels["peer"].rows)
 
     def feed(self, chunk: bytes) -> list[Notable]:
         """Take bytes of the stream; return the events of the ticks that they complete.
@@ -112,6 +121,10 @@ class Session:
         """Take lines as the decoder gives them; otherwise as `feed`."""
         found: list[Notable] = []
         for line in lines:
+            if line["kind"] == NAMES:
+                if len(self._recorded_names) < MOST_NAMES:
+                    self._recorded_names.update(line["peers"])
+                continue
             self._lines += 1
             for tick in self._fleet.feed(line):
                 found += [self._notable(item, tick.stream) for item in self.ledger.fold(tick)]

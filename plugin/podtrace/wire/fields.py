@@ -75,6 +75,10 @@ def _names(value: Any) -> bool:
     return type(value) is list and all(_text(item) for item in value)
 
 
+def _texts(value: Any) -> bool:
+    return type(value) is dict and all(_text(item) for item in value.values())
+
+
 _TARGET: dict[str, Check] = {
     "id": _count,
     "type": _text,
@@ -212,6 +216,7 @@ _FIELDS: dict[str, tuple[tuple[str, ...], dict[str, Check]]] = {
         ("code", "message"),
         {"code": _text, "message": _text, "hint": _text},
     ),
+    schema.NAMES: (("peers",), {"peers": _texts}),
 }
 
 
@@ -238,7 +243,7 @@ def fault_of(line: dict[str, Any]) -> str | None:
     stream = line.get("stream")
     if stream is not None and not _count(stream):
         return "bad_field"
-    if kind not in schema.KINDS:
+    if kind not in _FIELDS:
         return None
     if kind in (schema.SERIES, schema.PROCESS, schema.EVENT, schema.HEALTH):
         tick = line.get("tick")

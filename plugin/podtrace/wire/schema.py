@@ -25,6 +25,9 @@ HEALTH = "health"
 END = "end"
 ERROR = "error"
 KINDS = (HELLO, EVENT, SERIES, PROCESS, HEALTH, END, ERROR)
+"""What tracers send."""
+NAMES = "names"
+"""What the plugin adds to a recording: the cluster's names of addresses."""
 
 UNKNOWN_PROCESS = 0
 """Work inside the target whose process could not be told."""
