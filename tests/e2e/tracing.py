@@ -10,6 +10,7 @@ from typing import Any
 
 from e2e.kubectl import Kubectl
 from kernel.tracing import PATIENCE_SECONDS, Report, Trace, TraceError
+from podtrace.wire.schema import NAMES
 
 TICK_NS = 10**9
 
@@ -35,6 +36,10 @@ class PodTrace(Trace):
         except BaseException:
             self.kill()
             raise
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return what the tracers have sent so far."""
+        return [line for line in super().lines() if line["kind"] != NAMES]
 
     @property
     def answerless_ns(self) -> int:
