@@ -8,9 +8,11 @@ from __future__ import annotations
 import errno
 import os
 import platform
-from collections.abc import Callable
+import threading
+from collections import deque
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from podtracer import bpf
 from podtracer.btf import Btf
@@ -19,31 +21,63 @@ from podtracer.plan import CAST_MARK, Plan
 from podtracer.probes import CGROUP_EGRESS, CGROUP_INGRESS, ITERATOR, TRACEPOINT, Probe
 
 LOCKDOWN = "/sys/kernel/security/lockdown"
+_LOADED_AT_ONCE = 4
+_PACKETS = {
+    CGROUP_EGRESS: bpf.ATTACH_CGROUP_EGRESS,
+    CGROUP_INGRESS: bpf.ATTACH_CGROUP_INGRESS,
+}
 _VERIFIER_LINES = 3
 _VERIFIER_CHARACTERS = 400
+
+
+class _Kind(NamedTuple):
+    prog_type: int
+    attach_type: int
+    btf_id: int
 
 
 class Attacher:
     """Attaches probes and holds the descriptors: `programs` by probe name, `links`.
 
-    `code_of` gives the compiled bytes of a C function. With PODTRACE_VERIFIER_LOG set to a folder,
+    `code` has the compiled bytes of the C functions. With PODTRACE_VERIFIER_LOG set to a folder,
     what the verifier said of a refused program is written there.
     """
 
-    def __init__(self, plan: Plan, btf: Btf, code_of: Callable[[bytes], bytes]) -> None:
+    def __init__(self, plan: Plan, btf: Btf, code: Mapping[str, bytes]) -> None:
         self._plan = plan
         self._btf = btf
-        self._code_of = code_of
+        self._code = code
         self._functions = {CAST_MARK: btf.func("bpf_rdonly_cast") or 0}
+        self._outcomes: dict[str, int | OSError] = {}
         self.programs: dict[str, int] = {}
         self.links: list[int] = []
         self._iterators: dict[str, int] = {}
         self.probes: list[dict[str, Any]] = []
 
-    def attach(self, probe: Probe, lacking: str | None) -> None:
-        """Attach one probe, unless its family is `lacking` something; note what came of it.
+    def load(self, probes: Iterable[Probe]) -> None:
+        """Load the programs of probes, several at a time: most of it is the verifier's work."""
+        kinds = {probe: self._kind(probe) for probe in probes}
+        # The longest first, so that none is left alone with it at the end.
+        waiting = deque(
+            sorted(
+                ((probe, kind) for probe, kind in kinds.items() if not isinstance(kind, str)),
+                key=lambda entry: -len(self._code[entry[0].function]),
+            )
+        )
+        helpers = [
+            threading.Thread(target=self._load_all, args=(waiting,))
+            for _ in range(min(_LOADED_AT_ONCE, len(os.sched_getaffinity(0))) - 1)
+        ]
+        for helper in helpers:
+            helper.start()
+        self._load_all(waiting)
+        for helper in helpers:
+            helper.join()
 
-        Raises TracerError when not even the first program may be loaded.
+    def attach(self, probe: Probe, lacking: str | None) -> None:
+        """Attach a loaded probe, unless its family is `lacking` something; note what came of it.
+
+        Raises TracerError when not a single program may be loaded.
         """
         state, reason = "unsupported", lacking
         if lacking is None:
@@ -74,31 +108,53 @@ class Attacher:
                 "podtrace needs Linux 5.8 or newer with BTF and root or CAP_BPF and CAP_PERFMON.",
             )
 
-    def _attach(self, probe: Probe) -> str | None:
-        """Load and attach; return what the kernel lacks for it, None when all is well."""
+    def _kind(self, probe: Probe) -> _Kind | str:
+        """What program a probe is; what the kernel lacks for it, as text."""
         if probe.hook == TRACEPOINT:
-            return self._attach_tracepoint(probe)
+            point = self._btf.tracepoint(probe.attach_to)
+            if point is None or f"tracepoint {probe.attach_to}" in self._plan.hidden:
+                return f"this kernel has no tracepoint {probe.attach_to}"
+            return _Kind(bpf.PROG_TYPE_TRACING, bpf.ATTACH_TRACE_RAW_TP, point.type_id)
         if probe.hook == ITERATOR:
-            return self._run_iterator(probe)
-        return self._attach_to_cgroups(probe)
+            btf_id = self._btf.func(f"bpf_iter_{probe.attach_to}")
+            if btf_id is None:
+                return f"this kernel has no iterator {probe.attach_to}"
+            return _Kind(bpf.PROG_TYPE_TRACING, bpf.ATTACH_TRACE_ITER, btf_id)
+        if not self._plan.packet_cgroups and not self._plan.moving:
+            return "no version 2 cgroup hierarchy is mounted"
+        return _Kind(bpf.PROG_TYPE_CGROUP_SKB, _PACKETS[probe.hook], 0)
 
-    def _attach_tracepoint(self, probe: Probe) -> str | None:
-        point = self._btf.tracepoint(probe.attach_to)
-        if point is None or f"tracepoint {probe.attach_to}" in self._plan.hidden:
-            return f"this kernel has no tracepoint {probe.attach_to}"
-        fd = self._load(probe, bpf.PROG_TYPE_TRACING, bpf.ATTACH_TRACE_RAW_TP, point.type_id)
-        self.programs[probe.name] = fd
-        self.links.append(bpf.open_tracepoint(fd))
-        return None
+    def _load_all(self, waiting: deque[tuple[Probe, _Kind]]) -> None:
+        while True:
+            try:
+                probe, kind = waiting.popleft()
+            except IndexError:
+                return
+            code = self._code[probe.function]
+            try:
+                fd = bpf.load_program(code, probe.name, *kind, self._functions)
+            except OSError as error:
+                self._outcomes[probe.name] = error
+            else:
+                self._outcomes[probe.name] = fd
 
-    def _run_iterator(self, probe: Probe) -> str | None:
-        btf_id = self._btf.func(f"bpf_iter_{probe.attach_to}")
-        if btf_id is None:
-            return f"this kernel has no iterator {probe.attach_to}"
-        fd = self._load(probe, bpf.PROG_TYPE_TRACING, bpf.ATTACH_TRACE_ITER, btf_id)
-        self.programs[probe.name] = self._iterators[probe.name] = fd
-        if not self._plan.moving:
-            bpf.run_iterator(fd)
+    def _attach(self, probe: Probe) -> str | None:
+        """Attach; return what the kernel lacks for it, None when all is well."""
+        kind = self._kind(probe)
+        if isinstance(kind, str):
+            return kind
+        outcome = self._outcomes[probe.name]
+        if isinstance(outcome, OSError):
+            raise outcome
+        self.programs[probe.name] = outcome
+        if probe.hook == TRACEPOINT:
+            self.links.append(bpf.open_tracepoint(outcome))
+        elif probe.hook == ITERATOR:
+            self._iterators[probe.name] = outcome
+            if not self._plan.moving:
+                bpf.run_iterator(outcome)
+        else:
+            self._attach_to_cgroups(outcome, kind.attach_type)
         return None
 
     def run_again(self, name: str) -> None:
@@ -106,26 +162,13 @@ class Attacher:
         if name in self._iterators:
             bpf.run_iterator(self._iterators[name])
 
-    def _attach_to_cgroups(self, probe: Probe) -> str | None:
-        if not self._plan.packet_cgroups and not self._plan.moving:
-            return "no version 2 cgroup hierarchy is mounted"
-        attach_type = {
-            CGROUP_EGRESS: bpf.ATTACH_CGROUP_EGRESS,
-            CGROUP_INGRESS: bpf.ATTACH_CGROUP_INGRESS,
-        }[probe.hook]
-        fd = self._load(probe, bpf.PROG_TYPE_CGROUP_SKB, attach_type, 0)
-        self.programs[probe.name] = fd
+    def _attach_to_cgroups(self, fd: int, attach_type: int) -> None:
         for path in self._plan.packet_cgroups:
             folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 self.links.append(bpf.create_link(fd, folder, attach_type))
             finally:
                 os.close(folder)
-        return None
-
-    def _load(self, probe: Probe, prog_type: int, attach_type: int, btf_id: int) -> int:
-        code = self._code_of(probe.function.encode())
-        return bpf.load_program(code, probe.name, prog_type, attach_type, btf_id, self._functions)
 
 
 def _describe(probe: Probe, error: OSError) -> str:

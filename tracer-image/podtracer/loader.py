@@ -1,9 +1,9 @@
 """Compile, load and attach: in a child, so that LLVM's memory goes when it has done its work.
 
-BCC serves as the compiler and makes the maps. Programs are taken out of it as bytes and loaded by
-podtracer.bpf, because BCC does not know BTF tracepoints, BPF links of cgroups or kernel functions.
-The child hands over the descriptors of maps, programs and links and exits; the kernel keeps what
-they refer to while the tracer lives, and no longer.
+BCC serves as the compiler and makes the maps (compiler.py). Programs are taken out of it as bytes
+and loaded by podtracer.bpf, because BCC does not know BTF tracepoints, BPF links of cgroups or
+kernel functions. The child hands over the descriptors of maps, programs and links and exits; the
+kernel keeps what they refer to while the tracer lives, and no longer.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from podtracer import bpf
 from podtracer.attach import Attacher, no_permission, refuse_lockdown
 from podtracer.btf import VMLINUX, Btf
 from podtracer.btf_types import BtfError
+from podtracer.compiler import CompileError, Compiler
 from podtracer.errors import TracerError, defect
 from podtracer.kernel_source import KernelSourceError, prepare
 from podtracer.lifetime import die_with_parent
@@ -35,7 +36,6 @@ from podtracer.probes import (
     CAST_TYPES,
     FAMILY_TYPES,
     PROBES,
-    SOURCES,
     lacking_families,
     needs_without,
 )
@@ -48,7 +48,6 @@ MAPS = (
 )  # fmt: skip
 
 _MOST_ROUNDS = 20
-_BPF_FOLDER = Path(__file__).resolve().parent.parent / "bpf"
 
 
 class Stopped(Exception):
@@ -157,13 +156,14 @@ class _Child:
         btf = self._read_btf()
         needs = needs_without(self._plan.hidden)
         reasons = lacking_families(btf, needs, self._plan.hidden)
-        module = self._compile(btf, needs, reasons)
+        code = self._compile(btf, needs, reasons)
         self._fill_maps()
-        attacher = Attacher(self._plan, btf, module.dump_func)
+        attacher = Attacher(self._plan, btf, code)
         self._seed_processes()
-        for probe in PROBES:
-            if probe.pids_scope or not self._plan.by_pids:
-                attacher.attach(probe, reasons.get(probe.family))
+        probes = [probe for probe in PROBES if probe.pids_scope or not self._plan.by_pids]
+        attacher.load(probe for probe in probes if probe.family not in reasons)
+        for probe in probes:
+            attacher.attach(probe, reasons.get(probe.family))
         for _ in range(_MOST_ROUNDS):
             # Forked between the look into /proc and the moment from which forks are followed.
             if not self._seed_processes():
@@ -192,9 +192,10 @@ class _Child:
                 "no_btf", f"the kernel's BTF cannot be used: {error}", "Report this kernel."
             ) from error
 
-    def _compile(self, btf: Btf, needs: Needs, reasons: Mapping[str, str]) -> Any:
+    def _compile(self, btf: Btf, needs: Needs, reasons: Mapping[str, str]) -> dict[str, bytes]:
+        """Make the maps and return the code of the programs by their functions."""
         try:
-            import bcc
+            compiler = Compiler()
         except ImportError as error:
             raise TracerError(
                 "no_bcc",
@@ -210,26 +211,22 @@ class _Child:
         flags.append(f"-DHAVE_CAST={int(cast)}")
         if cast:
             flags += [f"-DBTF_ID_{name}={btf.find('struct', name)}" for name in CAST_TYPES]
-        text = "\n".join(
-            f'#line 1 "{name}"\n' + (_BPF_FOLDER / name).read_text() for name in SOURCES
-        )
         try:
-            with prepare(_cache_folder(), btf, needs) as source, source.compiling():
-                module = bcc.BPF(text=text, cflags=flags, allow_rlimit=True)
+            with prepare(_cache_folder(), btf, needs) as source:
+                compiled = compiler.compile(source, flags)
         except KernelSourceError as error:
             raise TracerError(
                 "no_space",
                 f"the generated header cannot be written: {error}",
                 "Free some space in the temporary folder, or set TMPDIR to another.",
             ) from error
-        except Exception as error:
+        except CompileError as error:
             raise self._compile_error(error) from error
         for name in MAPS:
-            fd = bcc.libbcc.lib.bpf_table_fd(module.module, name.encode())
-            if fd < 0:
+            if name not in compiled.maps:
                 raise TracerError("internal", f"map {name} was not made", "Report this.")
-            self._maps[name] = fd
-        return module
+            self._maps[name] = compiled.maps[name]
+        return compiled.code
 
     def _compile_error(self, error: Exception) -> TracerError:
         os.lseek(self._noise, 0, os.SEEK_SET)
