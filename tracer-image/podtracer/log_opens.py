@@ -27,8 +27,9 @@ _REPLACED = IN_CREATE | IN_MOVED_FROM | IN_MOVED_TO
 class LogOpens:
     """Watches the folder of a log file.
 
-    After a rotation the new file is opened by its writer and by readers that were there before:
-    these opens say nothing, and are left out until the next look but one.
+    After a rotation the new file is opened by its writer and by readers that were there before.
+    Until the next look but one nobody can tell these opens from others: then every rotation counts
+    as an open, because a reader that is there must not be missed where logs are rotated often.
 
     Raises:
         OSError: the kernel does not let us watch it.
@@ -51,7 +52,7 @@ class LogOpens:
         os.close(self._fd)
 
     def seen(self) -> bool:
-        """Whether somebody has opened the file since the last look."""
+        """Whether somebody has opened the file since the last look, or may have."""
         opened = False
         for mask, name in self._events():
             if name != self._name or mask & IN_ISDIR:
@@ -60,8 +61,9 @@ class LogOpens:
                 self._unsettled = 2
             elif self._unsettled == 0:
                 opened = True
+        maybe = self._unsettled > 0
         self._unsettled = max(0, self._unsettled - 1)
-        return opened
+        return opened or maybe
 
     def _events(self) -> Iterator[tuple[int, str]]:
         with contextlib.suppress(BlockingIOError):

@@ -31,16 +31,25 @@ def test_other_files_and_the_folder_do_not_count(log: Path) -> None:
     opens.close()
 
 
-def test_opens_of_a_file_that_was_just_rotated_in_do_not_count(log: Path) -> None:
-    opens = LogOpens(str(log))
+def rotate(log: Path) -> None:
     log.rename(log.parent / "0.log.20300101-000000")
     log.write_text("")
-    log.read_text()
-    assert not opens.seen()
-    log.read_text()
-    assert not opens.seen()
+
+
+def test_rotation_is_taken_for_a_reader_until_it_has_settled(log: Path) -> None:
+    opens = LogOpens(str(log))
+    rotate(log)
+    assert [opens.seen() for _ in range(3)] == [True, True, False]
     log.read_text()
     assert opens.seen()
+    opens.close()
+
+
+def test_log_that_is_rotated_again_and_again_may_be_read(log: Path) -> None:
+    opens = LogOpens(str(log))
+    for _ in range(5):
+        rotate(log)
+        assert opens.seen()
     opens.close()
 
 
