@@ -149,7 +149,7 @@ enum event_type {
 
 // Of the monotonic clock, 0: not yet.
 enum moment {
-    WINDOW_START,   // from here on everything counts
+    WINDOW_START,   // from here on everything counts; 0 again: nothing new any more
     TARGETS_ADDED,  // when the newest cgroups became targets, after the start
     MOMENTS,
 };

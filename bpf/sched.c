@@ -64,33 +64,37 @@ ALWAYS_INLINE void report_long_block(struct thread *thread, u64 now, u64 blocked
     send_event(&event, false);
 }
 
-// A wait that began before the window counts from its start.
+// A wait that began before the window counts from its start, one that ended before it not at all.
 ALWAYS_INLINE u64 within_window(u64 ns) {
     u64 start = moment(WINDOW_START);
 
-    return ns && ns < start ? start : ns;
+    if (!ns || !start)
+        return 0;
+    return ns < start ? start : ns;
 }
 
 ALWAYS_INLINE void reach_cpu(struct thread *thread, u64 now) {
-    u64 off = within_window(thread->off_cpu_ns);
+    u64 left = thread->off_cpu_ns;
+    u64 off = within_window(left);
 
     thread->on_cpu_ns = now;
     thread->off_cpu_ns = 0;
-    if (!off)
-        return;
-    u64 ready = thread->ready_ns ? within_window(thread->ready_ns) : now;
+    if (off) {
+        u64 ready = thread->ready_ns ? within_window(thread->ready_ns) : now;
 
-    if (thread->reason) {
-        u64 blocked_ns = ready - off;
+        if (thread->reason) {
+            u64 blocked_ns = ready - off;
 
-        record(thread->target, thread->process, thread->reason, METRIC_BLOCKED, blocked_ns);
-        if (thread->reason == REASON_DISK && blocked_ns >= LONG_BLOCK_NS)
-            report_long_block(thread, now, blocked_ns);
+            record(thread->target, thread->process, thread->reason, METRIC_BLOCKED, blocked_ns);
+            if (thread->reason == REASON_DISK && blocked_ns >= LONG_BLOCK_NS)
+                report_long_block(thread, now, blocked_ns);
+        }
+        if (thread->ready_ns)
+            record(thread->target, thread->process, 0, METRIC_RUN_QUEUE, now - ready);
     }
-    if (thread->ready_ns)
-        record(thread->target, thread->process, 0, METRIC_RUN_QUEUE, now - ready);
-    if (thread->call)
-        thread->call_wait_ns += now - off;
+    // A call is measured as a whole, whenever it began.
+    if (left && thread->call)
+        thread->call_wait_ns += now - left;
     thread->ready_ns = 0;
     thread->reason = 0;
 }

@@ -61,7 +61,7 @@ class OpenMaps:
         return sum(bpf.map_bytes(fd) for fd in self._descriptors.values())
 
     def set_window_start(self, monotonic_ns: int) -> None:
-        """Tell the probes from when on waiting counts."""
+        """Tell the probes from when on waiting and DNS questions count; 0: no longer."""
         self._moments.update(records.U32.pack(_WINDOW_START), records.U64.pack(monotonic_ns))
 
     def set_targets_added(self, monotonic_ns: int) -> None:

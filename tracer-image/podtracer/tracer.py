@@ -259,6 +259,8 @@ class _Run:
     def _finish(self, reason: str) -> None:
         if self._command is not None:
             self._command.interrupt(in_haste=reason in ("parent_died", "stdout_closed"))
+        # A wait that ends while the probes are detached would reach beyond the end.
+        self._maps.set_window_start(0)
         # The first link is that of the context switches: from here on no CPU time is counted.
         os.close(self._loaded.links.pop(0))
         now = time.monotonic_ns()
