@@ -270,7 +270,12 @@ def test_user_with_the_printed_role_has_what_it_takes_and_no_more(
         given = allowed_rights(api, others - wanted)
         assert not [str(right) for right, allowed in given.items() if allowed]
     printed = missing_rights_error(api, space, tracer_namespace="default")
-    kubectl.run("apply", "--dry-run=server", "--filename=-", stdin="\n".join(printed.details))
+    kubectl.run(
+        "apply",
+        "--dry-run=server",
+        "--filename=-",
+        stdin="".join(f"  {line}\n" for line in printed.details),
+    )
 
 
 def _have_come(api: Api, rights: set[Right]) -> bool:

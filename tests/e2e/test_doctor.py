@@ -102,7 +102,7 @@ def test_user_without_rights_and_the_role_that_is_printed(
     assert rights["state"] == "failed"
     roles = [check["fix"] for check in found["checks"] if "kind: Role\n" in (check["fix"] or "")]
     assert len(roles) == 1
-    lines = [line[2:] for line in roles[0].splitlines() if line.startswith("  ")]
+    lines = [line for line in roles[0].splitlines() if line.startswith("  ")]
     namespace.run("apply", "--filename=-", stdin="\n".join(lines) + "\n")
     code, found = doctor(namespace, "web-0", user)
     assert code == 0, found["checks"]

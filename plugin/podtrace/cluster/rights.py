@@ -146,6 +146,9 @@ def role_text(
 ) -> str:
     """Return YAML that gives a user what a run needs, and no more.
 
+    One document, because it is shown indented: a list's lines may all begin with spaces, the line
+    that parts two documents may not.
+
     Args:
         namespace: of the pods to trace.
         tracer_namespace: of the tracer pod, where it is another: it gets a Role of its own.
@@ -159,12 +162,18 @@ def role_text(
     if with_choice:
         rights += choice_rights(namespace)
     spaces = list(dict.fromkeys(right.namespace for right in rights if right.namespace))
-    return "---\n".join(
-        _role(space, [right for right in rights if right.namespace == space])
-        + "---\n"
-        + _binding(space, user)
-        for space in spaces
-    )
+    items = []
+    for space in spaces:
+        items += [
+            _role(space, [right for right in rights if right.namespace == space]),
+            _binding(space, user),
+        ]
+    return "apiVersion: v1\nkind: List\nitems:\n" + "".join(map(_item, items))
+
+
+def _item(text: str) -> str:
+    first, *rest = text.splitlines()
+    return "".join([f"- {first}\n", *(f"  {line}\n" for line in rest)])
 
 
 def _is_allowed(api: ApiLike, right: Right) -> bool:

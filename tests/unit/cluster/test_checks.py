@@ -173,7 +173,7 @@ def test_missing_right_to_the_tracer_prints_the_role(
         f"you may not {verb} {resource} in namespace shop",
     )
     lines = str(check.fix).splitlines()
-    assert "  kind: Role" in lines
+    assert "    kind: Role" in lines
     assert any('kind: User, name: "jane"' in line for line in lines)
 
 
@@ -212,7 +212,7 @@ def test_right_to_list_pods_is_needed_only_where_pods_are_not_named(api: FakeApi
     by_selector = ask(api, selector="app=web")
     check = named(by_selector, "Rights: traced pods")
     assert (check.state, check.found) == (FAILED, "you may not list pods in namespace shop")
-    assert "  kind: Role" in str(check.fix).splitlines()
+    assert "    kind: Role" in str(check.fix).splitlines()
 
 
 def test_one_role_is_printed_for_all_that_is_missing(api: FakeApi) -> None:

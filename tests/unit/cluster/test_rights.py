@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import pytest
@@ -21,10 +22,16 @@ from podtrace.cluster.rights import (
 from podtrace.errors import ClusterError
 
 
+def objects(text: str) -> list[Any]:
+    """Return the objects of a text that was copied with the indentation that it is shown with."""
+    items: list[Any] = yaml.safe_load(textwrap.indent(text, "  "))["items"]
+    return items
+
+
 def granted(text: str) -> set[str]:
     """Return what the Roles in a text allow, as `verb group/resource namespace`."""
     found = set()
-    for item in yaml.safe_load_all(text):
+    for item in objects(text):
         if item["kind"] == "Role":
             for rule in item["rules"]:
                 found |= {
@@ -37,7 +44,7 @@ def granted(text: str) -> set[str]:
 
 
 def bindings(text: str) -> list[Any]:
-    return [item for item in yaml.safe_load_all(text) if item["kind"] == "RoleBinding"]
+    return [item for item in objects(text) if item["kind"] == "RoleBinding"]
 
 
 def test_smallest_role_is_that_of_a_bare_pod() -> None:
