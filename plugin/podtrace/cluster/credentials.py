@@ -1,4 +1,7 @@
-"""The credentials in use: issued, read again or renewed as time goes by."""
+"""The credentials in use: issued, read again or renewed as time goes by.
+
+A server without TLS gets none, as from kubectl: whoever listens on the way could use them.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ class Credentials:
     """
 
     def __init__(self, login: Login, destination: Destination, is_silent: bool = False) -> None:
-        self._login = login
+        self._login = login if destination.is_tls else Login()
         self._destination = destination
         self._is_silent = is_silent
         self._lock = threading.Lock()

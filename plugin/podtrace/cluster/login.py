@@ -35,6 +35,11 @@ class Destination:
     proxy: str = ""
     plugin_settings: Any = None
 
+    @property
+    def is_tls(self) -> bool:
+        """Whether nobody on the way can read what is sent there."""
+        return urlsplit(self.server).scheme == "https"
+
 
 @dataclass(frozen=True)
 class Plugin:

@@ -54,6 +54,28 @@ def server_pair(authority: Authority) -> Pair:
     return authority.issue("api", names="IP:127.0.0.1,DNS:api.test")
 
 
+class SecureScene(Scene):
+    """A scene whose servers speak TLS with a certificate that its Apis trust."""
+
+    def __init__(self, folder: Path, pair: Pair, authority: Authority) -> None:
+        super().__init__(folder)
+        self._pair = pair
+        self._trust = trust(authority)
+
+    def server(self, answer: Any, **kwargs: Any) -> ScriptedServer:
+        return super().server(answer, context=self._pair.server_context(), **kwargs)
+
+    def api(self, server: str, user: Any = None, **cluster: Any) -> Api:
+        return super().api(server, user, **self._trust, **cluster)
+
+
+@pytest.fixture
+def secure(scene: Scene, server_pair: Pair, authority: Authority) -> SecureScene:
+    made = SecureScene(scene.folder, server_pair, authority)
+    scene.closing.append(made)
+    return made
+
+
 @pytest.fixture
 def server(scene: Scene, server_pair: Pair) -> ScriptedServer:
     return scene.server(ok, context=server_pair.server_context())
@@ -240,46 +262,69 @@ def test_half_a_client_certificate_is_an_error(scene: Scene, missing: str, tmp_p
 # Tokens and impersonation
 
 
-def test_token_and_password_go_into_the_header(scene: Scene) -> None:
-    server = scene.server(ok)
-    scene.api(server.url, {"token": "t0k"}).get(POD)
-    scene.api(server.url, {"username": "jane", "password": "ü:x"}).get(POD)
-    scene.api(server.url).get(POD)
+def test_token_and_password_go_into_the_header(secure: SecureScene) -> None:
+    server = secure.server(ok)
+    secure.api(server.url, {"token": "t0k"}).get(POD)
+    secure.api(server.url, {"username": "jane", "password": "ü:x"}).get(POD)
+    secure.api(server.url).get(POD)
     bearer, basic, nothing = (request.headers["Authorization"] for request in server.requests)
     assert bearer == "Bearer t0k"
     assert base64.b64decode(basic.removeprefix("Basic ")).decode() == "jane:ü:x"
     assert nothing is None
 
 
-def test_token_of_the_command_line_wins(scene: Scene) -> None:
+@pytest.mark.parametrize(
+    "user",
+    [
+        {"token": "t0k"},
+        {"tokenFile": "token"},
+        {"username": "jane", "password": "x"},
+        {"exec": {"command": "./plugin", "apiVersion": EXEC}},
+    ],
+)
+def test_server_without_tls_gets_no_credentials(scene: Scene, user: dict[str, Any]) -> None:
     server = scene.server(ok)
+    (scene.folder / "token").write_text("t0k")
+    plugin(scene.folder, "give(token='t')\n")
+    scene.api(server.url, {**user, "as": "joe"}).get(POD)
+    scene.connect(Access(kubeconfig=str(scene.folder / "config"), token="mine")).get(POD)
+    for request in server.requests:
+        assert request.headers["Authorization"] is None
+        assert request.headers["Impersonate-User"] == "joe", "which is no secret"
+    assert not (scene.folder / "calls").exists(), "the plugin is not even started"
+
+
+def test_token_of_the_command_line_wins(secure: SecureScene, authority: Authority) -> None:
+    server = secure.server(ok)
     user = {"token": "x", "exec": {"command": "/none", "apiVersion": EXEC}}
-    config = kubeconfig(scene.folder, server.url, user)
-    scene.connect(Access(kubeconfig=str(config), token="mine")).get(POD)
+    config = kubeconfig(secure.folder, server.url, user, **trust(authority))
+    secure.connect(Access(kubeconfig=str(config), token="mine")).get(POD)
     assert server.requests[0].headers["Authorization"] == "Bearer mine"
 
 
-def test_token_file_is_read_again_after_a_refusal(scene: Scene, tmp_path: Path) -> None:
-    server = scene.server(only("new"))
+def test_token_file_is_read_again_after_a_refusal(secure: SecureScene, tmp_path: Path) -> None:
+    server = secure.server(only("new"))
     path = tmp_path / "token"
     path.write_text("old\n")
-    api = scene.api(server.url, {"tokenFile": "token", "token": "ignored"})
+    api = secure.api(server.url, {"tokenFile": "token", "token": "ignored"})
     path.write_text("new\n")
     assert api.get(POD) == {}
     path.write_text("wrong")
     assert api.get(POD) == {}, "the token that was accepted goes on being used"
 
 
-def test_refusal_of_a_token_that_stays_is_an_error_at_once(scene: Scene, tmp_path: Path) -> None:
-    server = scene.server(only("new"))
+def test_refusal_of_a_token_that_stays_is_an_error_at_once(
+    secure: SecureScene, tmp_path: Path
+) -> None:
+    server = secure.server(only("new"))
     (tmp_path / "token").write_text("old\n")
-    error = refused(scene.api(server.url, {"tokenFile": "token"}))
+    error = refused(secure.api(server.url, {"tokenFile": "token"}))
     assert "does not accept the credentials: who?" in error.message
     assert len(server.requests) == 1
 
 
 def test_missing_token_file_is_an_error(scene: Scene) -> None:
-    error = refused(scene.api("http://127.0.0.1:1", {"tokenFile": "none"}))
+    error = refused(scene.api("https://127.0.0.1:1", {"tokenFile": "none"}))
     assert "the token file" in error.message
 
 
@@ -311,19 +356,21 @@ def test_groups_without_a_user_are_an_error(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("token", ["a\r\nX: y", "a\nb"])
-def test_token_that_would_break_out_of_its_header_is_an_error(scene: Scene, token: str) -> None:
-    server = scene.server(ok)
-    refused(scene.api(server.url, {"token": token}))
+def test_token_that_would_break_out_of_its_header_is_an_error(
+    secure: SecureScene, token: str
+) -> None:
+    server = secure.server(ok)
+    refused(secure.api(server.url, {"token": token}))
     assert not server.requests
 
 
-def test_oidc_token_is_used_and_other_providers_are_refused(scene: Scene) -> None:
-    server = scene.server(ok)
+def test_oidc_token_is_used_and_other_providers_are_refused(secure: SecureScene) -> None:
+    server = secure.server(ok)
     provider = {"name": "oidc", "config": {"id-token": "jwt"}}
-    scene.api(server.url, {"auth-provider": provider}).get(POD)
+    secure.api(server.url, {"auth-provider": provider}).get(POD)
     assert server.requests[0].headers["Authorization"] == "Bearer jwt"
     with pytest.raises(ClusterError, match="auth-provider gcp"):
-        scene.api(server.url, {"auth-provider": {"name": "gcp"}})
+        secure.api(server.url, {"auth-provider": {"name": "gcp"}})
 
 
 # Credential plugins
@@ -350,13 +397,13 @@ def calls(folder: Path) -> list[Any]:
     return [json.loads(line) for line in (folder / "calls").read_text().splitlines()]
 
 
-def test_plugin_gives_a_token_once_for_many_requests(scene: Scene) -> None:
-    server = scene.server(only("t1"))
-    user = plugin(scene.folder, "give(token=f't{turn}')\n")
-    api = scene.api(server.url, user)
+def test_plugin_gives_a_token_once_for_many_requests(secure: SecureScene) -> None:
+    server = secure.server(only("t1"))
+    user = plugin(secure.folder, "give(token=f't{turn}')\n")
+    api = secure.api(server.url, user)
     for _ in range(3):
         assert api.get(POD) == {}
-    (call,) = calls(scene.folder)
+    (call,) = calls(secure.folder)
     assert call["kind"] == "ExecCredential"
     assert call["apiVersion"] == EXEC
     assert call["spec"] == {"interactive": False}
@@ -393,14 +440,14 @@ def test_plugin_may_give_a_client_certificate(
     assert scene.api(choosy.url, plugin(scene.folder, body), **trust(authority)).get(POD) == {}
 
 
-def test_plugin_is_asked_again_when_its_token_has_expired(scene: Scene) -> None:
-    server = scene.server(ok)
+def test_plugin_is_asked_again_when_its_token_has_expired(secure: SecureScene) -> None:
+    server = secure.server(ok)
     body = (
         "from datetime import datetime, timedelta, timezone\n"
         "end = datetime.now(timezone.utc) + timedelta(seconds=1)\n"
         "give(token=f't{turn}', expirationTimestamp=end.strftime('%Y-%m-%dT%H:%M:%S.%fZ'))\n"
     )
-    api = scene.api(server.url, plugin(scene.folder, body))
+    api = secure.api(server.url, plugin(secure.folder, body))
     api.get(POD)
     api.get(POD)
     time.sleep(1.1)
@@ -409,19 +456,19 @@ def test_plugin_is_asked_again_when_its_token_has_expired(scene: Scene) -> None:
     assert tokens == ["Bearer t1", "Bearer t1", "Bearer t2"]
 
 
-def test_plugin_is_asked_again_once_when_its_token_is_refused(scene: Scene) -> None:
-    server = scene.server(only("t2"))
-    api = scene.api(server.url, plugin(scene.folder, "give(token=f't{turn}')\n"))
+def test_plugin_is_asked_again_once_when_its_token_is_refused(secure: SecureScene) -> None:
+    server = secure.server(only("t2"))
+    api = secure.api(server.url, plugin(secure.folder, "give(token=f't{turn}')\n"))
     assert api.get(POD) == {}
     assert len(server.requests) == 2
     server.answer = only("t9")
     assert "credentials" in refused(api).message
-    assert len(calls(scene.folder)) == 3
+    assert len(calls(secure.folder)) == 3
 
 
-def test_many_threads_with_a_refused_token_ask_the_plugin_once(scene: Scene) -> None:
-    server = scene.server(only("t2"))
-    api = scene.api(server.url, plugin(scene.folder, "give(token=f't{turn}')\n"))
+def test_many_threads_with_a_refused_token_ask_the_plugin_once(secure: SecureScene) -> None:
+    server = secure.server(only("t2"))
+    api = secure.api(server.url, plugin(secure.folder, "give(token=f't{turn}')\n"))
     wrong: list[Exception] = []
 
     def ask() -> None:
@@ -436,14 +483,14 @@ def test_many_threads_with_a_refused_token_ask_the_plugin_once(scene: Scene) -> 
     for thread in threads:
         thread.join()
     assert not wrong
-    assert len(calls(scene.folder)) == 2
+    assert len(calls(secure.folder)) == 2
 
 
 def test_what_a_plugin_says_on_stderr_is_shown(
-    scene: Scene, capfd: pytest.CaptureFixture[str]
+    secure: SecureScene, capfd: pytest.CaptureFixture[str]
 ) -> None:
     body = "print('open https://login.test', file=sys.stderr)\ngive(token='t')\n"
-    scene.api(scene.server(ok).url, plugin(scene.folder, body)).get(POD)
+    secure.api(secure.server(ok).url, plugin(secure.folder, body)).get(POD)
     assert capfd.readouterr().err == "open https://login.test\n"
 
 
@@ -464,7 +511,7 @@ def test_what_a_plugin_says_on_stderr_is_shown(
     ],
 )
 def test_plugin_that_fails_is_an_error_that_names_it(scene: Scene, body: str, words: str) -> None:
-    error = refused(scene.api("http://127.0.0.1:1", plugin(scene.folder, body)))
+    error = refused(scene.api("https://127.0.0.1:1", plugin(scene.folder, body)))
     assert words in error.message
     assert "plugin" in error.message
 
@@ -472,24 +519,24 @@ def test_plugin_that_fails_is_an_error_that_names_it(scene: Scene, body: str, wo
 def test_plugin_that_is_not_there_gives_its_own_hint(scene: Scene) -> None:
     user = {"exec": {"command": "no-such-plugin", "apiVersion": EXEC, "installHint": "get it\n"}}
     with pytest.raises(ClusterError, match="no-such-plugin cannot be started") as caught:
-        scene.api("http://x", user)
+        scene.api("https://x", user)
     assert caught.value.hint == "get it"
 
 
 @pytest.mark.parametrize("version", ["", "client.authentication.k8s.io/v1alpha1"])
 def test_plugin_of_an_unknown_version_is_refused(scene: Scene, version: str) -> None:
     with pytest.raises(ClusterError, match="not supported"):
-        scene.api("http://x", {"exec": {"command": "true", "apiVersion": version}})
+        scene.api("https://x", {"exec": {"command": "true", "apiVersion": version}})
 
 
 def test_plugin_that_has_to_ask_needs_a_terminal(scene: Scene) -> None:
     user = plugin(scene.folder, "give(token='t')\n", interactiveMode="Always")
     with pytest.raises(ClusterError, match="no terminal"):
-        scene.api("http://x", user)
+        scene.api("https://x", user)
 
 
 def test_plugin_that_still_runs_is_ended_with_the_api(scene: Scene) -> None:
-    api = scene.api("http://x", plugin(scene.folder, "time.sleep(60)\n"))
+    api = scene.api("https://x", plugin(scene.folder, "time.sleep(60)\n"))
     begin = time.monotonic()
     api.close()
     assert time.monotonic() - begin < 5
