@@ -42,6 +42,11 @@ def is_end_of_namespace(error: ApiError) -> bool:
     return gone or (error.status == 403 and _ENDING_NAMESPACE in error.message)
 
 
+def is_definite(error: ApiError) -> bool:
+    """Tell whether nothing was done, rather than that this is not known: gateways time out."""
+    return 400 <= error.status < 500 and error.status not in (408, 409, 429)
+
+
 def refusal(error: ApiError, settings: LaunchSettings) -> LaunchError:
     """Return why the tracer pod or its Job was refused.
 

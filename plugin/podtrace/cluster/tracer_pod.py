@@ -64,7 +64,7 @@ class TracerPod:
     @property
     def kind_and_name(self) -> str:
         """What to give to kubectl to look at it or to remove it."""
-        return f"{'job' if self.has_job else 'pod'}/{self.plan.name}"
+        return f"{'job' if self.has_job or self._attempted == ['jobs'] else 'pod'}/{self.plan.name}"
 
     def job(self) -> dict[str, Any]:
         """Return the Job as it would be created."""
@@ -258,7 +258,10 @@ class TracerPod:
         try:
             self._api.post(self._path(resource), body)
         except ApiError as error:
-            self._attempted.remove(resource)
+            if error.status == 409 and error.reason == "AlreadyExists":
+                return  # The name is random: it was this very request, which was sent again.
+            if explain.is_definite(error):
+                self._attempted.remove(resource)
             if not explain.is_missing_right(error):
                 raise explain.refusal(error, self.settings) from error
             if resource == "jobs":

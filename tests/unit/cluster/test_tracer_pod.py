@@ -8,7 +8,7 @@ from fake_cluster import FakeApi, node
 from launching import JOBS, PODS, RUN, plan, running, settings, with_pods
 from podtrace.cluster import tracer_pod
 from podtrace.cluster.tracer_pod import TracerPod
-from podtrace.errors import ApiError, ClusterError, LaunchError
+from podtrace.errors import ApiError, ClusterError, LaunchError, PodtraceError
 
 NAME = f"podtrace-{RUN}-1"
 
@@ -107,6 +107,35 @@ def test_a_request_whose_answer_was_lost_may_have_done_its_work(api: FakeApi) ->
     pod = TracerPod(api, plan(), settings())
     with pytest.raises(ClusterError, match="cut"):
         pod.create()
+    pod.remove()
+    assert [path for path, _ in deletions(api)] == [f"{JOBS}/{NAME}"]
+
+
+@pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 504])
+def test_an_answer_that_leaves_it_open_may_have_done_its_work(api: FakeApi, status: int) -> None:
+    api.fail("POST", JOBS, status, "no answer from what lies behind")
+    pod = TracerPod(api, plan(), settings())
+    with pytest.raises(PodtraceError):
+        pod.create()
+    assert pod.kind_and_name == f"job/{NAME}"
+    pod.remove()
+    assert [path for path, _ in deletions(api)] == [f"{JOBS}/{NAME}"]
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 422])
+def test_a_definite_refusal_leaves_nothing_to_be_removed(api: FakeApi, status: int) -> None:
+    api.fail("POST", JOBS, status, "no")
+    pod = TracerPod(api, plan(), settings())
+    with pytest.raises(PodtraceError):
+        pod.create()
+    pod.remove()
+    assert deletions(api) == []
+
+
+def test_what_a_request_made_that_was_sent_again_is_taken_for_its_own(api: FakeApi) -> None:
+    api.fail("POST", JOBS, 409, "already exists", reason="AlreadyExists")
+    pod = made(api)
+    assert pod.has_job
     pod.remove()
     assert [path for path, _ in deletions(api)] == [f"{JOBS}/{NAME}"]
 
