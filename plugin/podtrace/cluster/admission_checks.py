@@ -128,10 +128,11 @@ def _admission(
     except ApiError as error:
         if explain.is_missing_right(error):
             return Check(name, SKIPPED, f"you may not create {resource} there"), None
-        if "does not support dry run" in error.message:
+        if explain.is_unaskable(error):
             fix = "nothing to do, unless the trace is refused later: then ask who keeps the webhook"
             return Check(name, WARNING, f"cannot be asked beforehand: {error.message}", fix), None
-        return check_of(name, explain.refusal(error, settings)), None
+        refused = explain.is_refusal(error)
+        return check_of(name, explain.refusal(error, settings) if refused else error), None
     except ClusterError as error:
         return check_of(name, error), None
     return Check(name, OK, f"namespace {settings.namespace}: the server would admit it"), admitted

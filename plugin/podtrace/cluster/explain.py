@@ -47,6 +47,21 @@ def is_definite(error: ApiError) -> bool:
     return 400 <= error.status < 500 and error.status not in (408, 409, 429)
 
 
+def is_refusal(error: ApiError) -> bool:
+    """Tell whether the object is what is wrong, rather than the user's login or the server.
+
+    A webhook that cannot be asked is told as a failure of the server, and can be got round.
+    """
+    return error.status in (400, 403, 404, 409, 422) or any(
+        pattern.search(error.message) for pattern in (_WEBHOOK, _WEBHOOK_AWAY, _POLICY)
+    )
+
+
+def is_unaskable(error: ApiError) -> bool:
+    """Tell whether a webhook cannot be asked by a dry run; it may admit the object all the same."""
+    return error.status == 400 and "does not support dry run" in error.message
+
+
 def refusal(error: ApiError, settings: LaunchSettings) -> LaunchError:
     """Return why the tracer pod or its Job was refused.
 

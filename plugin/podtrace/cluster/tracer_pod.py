@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from functools import cached_property
-from typing import Any
+from typing import Any, NoReturn
 
 from podtrace.cluster import explain
 from podtrace.cluster.interface import ApiLike, Object
@@ -107,7 +107,7 @@ class TracerPod:
                 return self._api.post(self._path("jobs"), self.job(), dryRun="All")
             except ApiError as error:
                 if not explain.is_missing_right(error):
-                    raise explain.refusal(error, self.settings) from error
+                    self._refuse(error)
         if refusal is not None:
             raise self._missing_rights(refusal)
         pod = self._bare_pod()
@@ -228,8 +228,10 @@ class TracerPod:
             except ApiError as error:
                 if explain.is_missing_right(error):
                     return error
+                if explain.is_unaskable(error):
+                    return None
                 if not explain.is_early(error) or time.monotonic() > until:
-                    raise explain.refusal(error, self.settings) from error
+                    self._refuse(error)
             time.sleep(_RETRY_SECONDS)
 
     def _may_list(self) -> bool:
@@ -263,10 +265,15 @@ class TracerPod:
             if explain.is_definite(error):
                 self._attempted.remove(resource)
             if not explain.is_missing_right(error):
-                raise explain.refusal(error, self.settings) from error
+                self._refuse(error)
             if resource == "jobs":
                 raise
             raise self._missing_rights(error) from error
+
+    def _refuse(self, error: ApiError) -> NoReturn:
+        if explain.is_refusal(error):
+            raise explain.refusal(error, self.settings) from error
+        raise error
 
     def _missing_rights(self, refusal: ApiError) -> PodtraceError:
         return missing_rights_error(

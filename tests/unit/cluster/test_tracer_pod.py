@@ -122,6 +122,32 @@ def test_an_answer_that_leaves_it_open_may_have_done_its_work(api: FakeApi, stat
     assert [path for path, _ in deletions(api)] == [f"{JOBS}/{NAME}"]
 
 
+@pytest.mark.parametrize("status", [401, 429, 500, 503])
+@pytest.mark.parametrize("path", [PODS, JOBS])
+def test_trouble_of_the_server_or_the_login_is_no_refusal_of_the_pod(
+    api: FakeApi, status: int, path: str
+) -> None:
+    api.fail("POST", path, status, "no")
+    for ask in (TracerPod.create, TracerPod.rehearse):
+        with pytest.raises(ApiError) as caught:
+            ask(TracerPod(api, plan(), settings()))
+        assert caught.value.hint
+        assert "--tracer-namespace" not in caught.value.hint
+
+
+def test_a_webhook_that_cannot_be_asked_beforehand_is_asked_by_the_creation(api: FakeApi) -> None:
+    text = 'admission webhook "mutate.example.test" does not support dry run'
+    api.fail("POST", PODS, 400, text, reason="BadRequest")
+    assert made(api).has_job
+
+
+def test_a_webhook_that_is_away_is_named(api: FakeApi) -> None:
+    text = 'Internal error occurred: failed calling webhook "w.example.test": connection refused'
+    api.fail("POST", PODS, 500, text, reason="InternalError")
+    with pytest.raises(LaunchError, match=r"admission webhook w\.example\.test"):
+        made(api)
+
+
 @pytest.mark.parametrize("status", [400, 403, 404, 422])
 def test_a_definite_refusal_leaves_nothing_to_be_removed(api: FakeApi, status: int) -> None:
     api.fail("POST", JOBS, status, "no")
