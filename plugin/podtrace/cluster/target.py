@@ -17,6 +17,7 @@ from podtrace.cluster.nodes import check_node
 from podtrace.cluster.objects import Fields, listed, mapping, name_of, namespace_of, text, uid_of
 from podtrace.cluster.paths import object_path
 from podtrace.cluster.rights import missing_rights_error
+from podtrace.cluster.static_pod import static_uid
 from podtrace.cluster.suggestions import no_such_object, no_such_pod, nothing_runs
 from podtrace.cluster.traceable import check_pod, is_live, is_own
 from podtrace.cluster.workloads import Named, parse_word, pods_of
@@ -28,7 +29,6 @@ Kind = Literal["container", "init", "sidecar", "ephemeral"]
 Choose = Callable[[list[str]], int | None]
 
 MOST_CANDIDATES = 20
-_STATIC_HASH = "kubernetes.io/config.hash"
 _CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 _THREADS = 8
 
@@ -241,7 +241,7 @@ def _targets(pods: Sequence[Fields], container: str | None) -> list[TargetPod]:
             namespace=namespace_of(pod),
             name=name_of(pod),
             uid=uid_of(pod),
-            cgroup_uid=text(mapping(pod, "metadata", "annotations"), _STATIC_HASH) or uid_of(pod),
+            cgroup_uid=static_uid(pod) or uid_of(pod),
             node=text(mapping(pod, "spec"), "nodeName"),
             containers=containers,
             only=() if container is None else (container,),

@@ -92,12 +92,47 @@ def test_several_words_give_each_pod_once_in_their_order(api: FakeApi) -> None:
     assert [target.node for target in targets] == ["node-2", "node-1", "node-1"]
 
 
-def test_static_pod_has_its_cgroup_by_the_hash_of_its_manifest(api: FakeApi) -> None:
-    static = shop("etcd-node-1")
-    static["metadata"]["annotations"] = {"kubernetes.io/config.hash": "c0ffee"}
-    api.add(static)
+HASH = "0123456789abcdef0123456789abcdef"
+
+
+def static_pod(hash: str, mirror: str | None, owner: str = "") -> Object:
+    made = shop("etcd-node-1")
+    annotations = made["metadata"].setdefault("annotations", {})
+    annotations["kubernetes.io/config.hash"] = hash
+    if mirror is not None:
+        annotations["kubernetes.io/config.mirror"] = mirror
+    if owner:
+        made["metadata"]["ownerReferences"] = [{"kind": owner, "controller": True}]
+    return made
+
+
+@pytest.mark.parametrize("hash", [HASH, "01234567-89ab-cdef-0123-456789abcdef"])
+@pytest.mark.parametrize("owner", ["", "Node"])
+def test_static_pod_has_its_cgroup_by_the_hash_of_its_manifest(
+    api: FakeApi, hash: str, owner: str
+) -> None:
+    api.add(static_pod(hash, hash, owner))
     (target,) = found(api, "etcd-node-1")
-    assert (target.uid, target.cgroup_uid) == ("uid-of-shop-etcd-node-1", "c0ffee")
+    assert (target.uid, target.cgroup_uid) == ("uid-of-shop-etcd-node-1", hash)
+
+
+@pytest.mark.parametrize(
+    ("hash", "mirror", "owner"),
+    [
+        (HASH, None, ""),
+        (HASH, HASH[::-1], ""),
+        (HASH, HASH, "ReplicaSet"),
+        ("../../x", "../../x", "Node"),
+        ("c0ffee", "c0ffee", "Node"),
+        ("", "", "Node"),
+    ],
+)
+def test_hash_on_a_pod_that_is_not_static_is_not_believed(
+    api: FakeApi, hash: str, mirror: str | None, owner: str
+) -> None:
+    api.add(static_pod(hash, mirror, owner))
+    (target,) = found(api, "etcd-node-1")
+    assert target.cgroup_uid == target.uid
 
 
 @pytest.mark.parametrize("word", ["", "/web", "pod/", "a/b/c", "rollout/web", "deployment.x/web",
