@@ -29,6 +29,8 @@ Kind = Literal["container", "init", "sidecar", "ephemeral"]
 Choose = Callable[[list[str]], int | None]
 
 MOST_CANDIDATES = 20
+MOST_PODS = 255
+"""A tracer knows its pods by a number that fits in a byte, and no two of a run share one."""
 _CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 _THREADS = 8
 
@@ -235,6 +237,11 @@ def _targets(pods: Sequence[Fields], container: str | None) -> list[TargetPod]:
         chosen = having
         for pod, _ in chosen:
             _check_container(pod, container)
+    if len(chosen) > MOST_PODS:
+        raise UsageError(
+            f"{len(chosen)} pods are too many: one run traces {MOST_PODS} at most",
+            "choose fewer by their labels with -l, or by a container that they have with -c",
+        )
     return [
         TargetPod(
             number=number,

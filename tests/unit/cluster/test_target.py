@@ -135,6 +135,18 @@ def test_hash_on_a_pod_that_is_not_static_is_not_believed(
     assert target.cgroup_uid == target.uid
 
 
+def test_more_pods_than_can_be_told_apart_are_refused(api: FakeApi) -> None:
+    labels = {"app": "web"}
+    api.add(*(shop(f"web-{n}", labels=labels) for n in range(255)))
+    assert len(found(api, selector="app=web")) == 255
+    api.add(shop("web-255", labels=labels, containers=("app", "log")))
+    error = refused(api, selector="app=web")
+    assert isinstance(error, UsageError)
+    assert "256 pods are too many: one run traces 255 at most" in error.message
+    assert "-l" in (error.hint or "") and "-c" in (error.hint or "")
+    assert names(api, selector="app=web", container="log") == ["web-255"]
+
+
 @pytest.mark.parametrize("word", ["", "/web", "pod/", "a/b/c", "rollout/web", "deployment.x/web",
                                   "pod/..", "pod/a%2fb"])  # fmt: skip
 def test_word_that_names_nothing_is_a_usage_error(api: FakeApi, word: str) -> None:
