@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ import pytest
 from e2e.kubectl import Kubectl
 from e2e.machine.cluster import FAILURE_LOGS, Cluster, sweep
 from e2e.machine.images import TRACER_IMAGE, WORKLOAD_IMAGE, tracer_archive, workload_archive
+from e2e.runs import Run
 from e2e.servers import Servers
 from e2e.witness import Witness
 
@@ -184,6 +186,23 @@ def witness(helpers: Kubectl, images: Images, nodes: list[str]) -> Witness:
 def servers(helpers: Kubectl, images: Images, nodes: list[str]) -> Servers:
     """Return the servers that workloads talk to."""
     return Servers.start(helpers, images.workload, nodes[0])
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Run]]:
+    """Start runs, and kill those that a failed test left."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(kubectl: Kubectl, *arguments: str) -> Run:
+        process = kubectl.start("podtrace", *arguments, start_new_session=True)
+        started.append(process)
+        return Run(process)
+
+    yield begin
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _variable(name: str) -> str:

@@ -7,12 +7,9 @@ import json
 import os
 import random
 import signal
-import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,82 +17,11 @@ from e2e.conftest import Images
 from e2e.kubectl import Kubectl, pod
 from e2e.leavings import OWN, leavings, wait_for_none, wait_for_tracer
 from e2e.machine.cluster import Cluster
+from e2e.runs import WORK, Run
 from kernel.leavings import links, orphans, programs
 
-WORK = "import time\nwhile True:\n    open('/etc/hostname').read()\n    time.sleep(0.1)\n"
 MOMENTS = 20
 MOST_AT_ONCE = 5
-START_SECONDS = 120.0
-"""For a first line on a busy machine."""
-
-
-class Run:
-    """`kubectl podtrace` with its stream, which tells how far it has come."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        self.lines: list[dict[str, Any]] = []
-        self.said: list[str] = []
-        self._readers = [
-            threading.Thread(target=self._read_stream),
-            threading.Thread(target=self._read_errors),
-        ]
-        for reader in self._readers:
-            reader.start()
-
-    def until(self, kind: str, count: int = 1, seconds: float = START_SECONDS) -> None:
-        """Wait until the stream has had so many lines of a kind."""
-        deadline = time.monotonic() + seconds
-        while sum(line["kind"] == kind for line in self.lines) < count:
-            if not self._readers[0].is_alive() or time.monotonic() > deadline:
-                pytest.fail(f"no {kind} number {count} came: {''.join(self.said)}")
-            time.sleep(0.05)
-
-    def rest(self, seconds: float = 60) -> tuple[int, str]:
-        """Wait for the end; return the exit code and what was said on standard error."""
-        code = self.process.wait(seconds)
-        for reader in self._readers:
-            reader.join()
-        return code, "".join(self.said)
-
-    @property
-    def missing(self) -> int:
-        """How many lines the stream lacks, by their numbers."""
-        numbers = [line["seq"] for line in self.lines]
-        assert numbers == sorted(set(numbers)), "lines came twice or in disorder"
-        return int(numbers[-1]) - len(numbers)
-
-    def _read_stream(self) -> None:
-        assert self.process.stdout is not None
-        with self.process.stdout as stream:
-            self._keep(stream)
-
-    def _keep(self, stream: Iterable[str]) -> None:
-        for text in stream:
-            if text.startswith('{"kind"'):
-                self.lines.append(json.loads(text))
-
-    def _read_errors(self) -> None:
-        assert self.process.stderr is not None
-        with self.process.stderr as stream:
-            self.said.extend(stream)
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[..., Run]]:
-    """Start runs, and kill those that a failed test left."""
-    started: list[subprocess.Popen[str]] = []
-
-    def begin(kubectl: Kubectl, *arguments: str) -> Run:
-        process = kubectl.start("podtrace", *arguments, start_new_session=True)
-        started.append(process)
-        return Run(process)
-
-    yield begin
-    for process in started:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 @pytest.fixture
