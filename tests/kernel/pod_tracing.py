@@ -18,13 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kernel.tracing import PATIENCE_SECONDS, ROOT
 from workload.stage import Program, Stage, cgroup_mount, remove_cgroup
 
-ROOT = Path(__file__).resolve().parents[2]
 IMAGE = ROOT / "tracer-image"
 SYSTEM_PYTHON = "/usr/bin/python3"
 LOG_LINKS = Path("/var/log/containers")
-READY_SECONDS = 60.0
 NAMESPACE = "shop"
 
 Line = dict[str, Any]
@@ -133,7 +132,7 @@ class PodTracer:
                 env={**os.environ, "PYTHONPATH": str(IMAGE), **(environment or {})},
             )
         if wait:
-            self.hello = self.wait_for("hello", READY_SECONDS)
+            self.hello = self.wait_for("hello")
 
     def __enter__(self) -> PodTracer:
         return self
@@ -147,9 +146,9 @@ class PodTracer:
         """Return the whole lines so far."""
         return [json.loads(line) for line in self.output.read_bytes().split(b"\n")[:-1]]
 
-    def wait_for(self, kind: str, seconds: float = 20.0, **wanted: Any) -> Line:
+    def wait_for(self, kind: str, **wanted: Any) -> Line:
         """Wait for a line of a kind with the wanted values."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             ended = self.process.poll() is not None
             for line in self.lines():
@@ -163,7 +162,7 @@ class PodTracer:
     def wait_ticks(self, count: int = 1) -> None:
         """Wait for so many more ticks."""
         before = sum(line["kind"] == "health" for line in self.lines())
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while sum(line["kind"] == "health" for line in self.lines()) < before + count:
             assert time.monotonic() < deadline, self.errors.read_text()
             time.sleep(0.05)
@@ -173,9 +172,9 @@ class PodTracer:
         self.process.send_signal(number)
         return self.end()
 
-    def end(self, seconds: float = 20.0) -> Line:
+    def end(self) -> Line:
         """Wait for its end and return its last line."""
-        self.process.wait(seconds)
+        self.process.wait(PATIENCE_SECONDS)
         return self.lines()[-1]
 
     def total(self, metric: str, **wanted: Any) -> int:

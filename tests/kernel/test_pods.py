@@ -120,7 +120,7 @@ def test_pod_that_is_nowhere_ends_the_trace_with_what_was_looked_for(
 ) -> None:
     pod = Kubelet(stage).pod("web-0", made=False)
     with PodTracer(tmp_path, [pod.asked(1)]) as t:
-        error = t.end(30)
+        error = t.end()
     assert (error["kind"], error["code"]) == ("error", "no_pod_cgroup")
     assert "pod shop/web-0" in error["message"]
     assert pod.uid in error["message"]
@@ -136,7 +136,7 @@ def test_trace_ends_when_the_pods_are_gone(stage: Stage, tmp_path: Path) -> None
         finish(writer(stage, pods[1].run("app"), 3))
         t.wait_ticks(2)
         remove_cgroup(pods[1].folder)
-        last = t.end(30)
+        last = t.end()
     assert last["reason"] == "target_gone"
     assert t.total("write", target=2) == 3
     assert [event["target"] for event in t.events("target_gone")] == [1, 2]
