@@ -596,7 +596,7 @@ def test_missing_right_comes_with_the_role_that_helps(api: FakeApi) -> None:
     assert isinstance(error, ClusterError)
     assert error.message == "you may not get pods in namespace shop"
     assert 'cannot get resource "pods"' in error.details[0]
-    assert "kind: Role" in error.details
+    assert "  kind: Role" in error.details
 
 
 def test_missing_right_to_list_comes_with_a_role_for_choosing(api: FakeApi) -> None:
