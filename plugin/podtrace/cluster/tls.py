@@ -7,8 +7,11 @@ up to a root, and Python 3.13 asks for extensions that older authorities lack; G
 
 from __future__ import annotations
 
+import contextlib
+import os
 import ssl
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from podtrace.cluster.login import Destination
@@ -66,10 +69,7 @@ def _trust(context: ssl.SSLContext, destination: Destination) -> None:
 
 
 def _present(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
-    # OpenSSL reads them from files only.
-    with tempfile.TemporaryDirectory(prefix="podtrace-") as folder:
-        path = Path(folder, "client.pem")
-        path.write_bytes(certificate.rstrip() + b"\n" + key)
+    with _readable(certificate.rstrip() + b"\n" + key) as path:
         try:
             context.load_cert_chain(path, password=_no_password)
         except (ssl.SSLError, ValueError) as error:
@@ -77,6 +77,25 @@ def _present(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
             raise ClusterError(
                 f"the client certificate and its key cannot be used: {reason}", _HINT
             ) from None
+
+
+@contextlib.contextmanager
+def _readable(secret: bytes) -> Iterator[Path]:
+    """Give a path to read a secret at: OpenSSL takes files only.
+
+    Where the system can, it is memory that goes with this process, however that ends.
+    """
+    try:
+        descriptor = os.memfd_create("podtrace")
+    except (AttributeError, OSError):
+        with tempfile.TemporaryDirectory(prefix="podtrace-") as folder:
+            path = Path(folder, "client.pem")
+            path.write_bytes(secret)
+            yield path
+        return
+    with open(descriptor, "wb", buffering=0) as memory:
+        memory.write(secret)
+        yield Path(f"/proc/self/fd/{descriptor}")
 
 
 def _no_password() -> str:

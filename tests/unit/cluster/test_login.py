@@ -18,6 +18,8 @@ import pytest
 from api_scene import Scene, kubeconfig
 from podtrace.cluster.access import Access
 from podtrace.cluster.api import Api
+from podtrace.cluster.login import Destination
+from podtrace.cluster.tls import tls_context
 from podtrace.errors import ClusterError
 from scripted_server import Authority, Pair, Request, ScriptedServer, chunks, closed_port
 from scripted_server import http as whole
@@ -203,22 +205,42 @@ def test_client_certificate_is_shown(
     assert scene.connect(options).get(POD) == {}
 
 
-def test_client_key_leaves_no_file_behind(
+@pytest.fixture
+def joe(authority: Authority) -> dict[str, str]:
+    pair = authority.issue("joe", names="")
+    return {
+        "client-certificate-data": encoded(pair.certificate),
+        "client-key-data": encoded(pair.key),
+    }
+
+
+def test_client_key_is_never_on_disk(
     scene: Scene,
     choosy: ScriptedServer,
     authority: Authority,
+    joe: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    before = len(os.listdir("/proc/self/fd"))
+    tls_context(Destination("https://x"), *map(base64.b64decode, joe.values()))
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert scene.api(choosy.url, joe, **trust(authority)).get(POD) == {}
+
+
+def test_client_key_leaves_no_file_behind_where_it_needs_one(
+    scene: Scene,
+    choosy: ScriptedServer,
+    authority: Authority,
+    joe: dict[str, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
-    pair = authority.issue("joe", names="")
-    data = {
-        "client-certificate-data": encoded(pair.certificate),
-        "client-key-data": encoded(pair.key),
-    }
-    assert scene.api(choosy.url, data, **trust(authority)).get(POD) == {}
+    monkeypatch.delattr("os.memfd_create")
+    assert scene.api(choosy.url, joe, **trust(authority)).get(POD) == {}
     assert not list(scratch.iterdir())
 
 
