@@ -95,10 +95,11 @@ class PodLog:
 
     def _follow(self, stream: ByteStream) -> Iterator[bytes]:
         following: ByteStream | None = stream
+        self._note_heard()
         while following is not None:
             failure: ClusterError | None = None
             try:
-                yield from self._read(following)
+                yield from self._read(following, is_following=True)
             except MissingLinesError:
                 following.close()
                 following = self._reopen(None, whole=True)
@@ -112,17 +113,23 @@ class PodLog:
                 return
             following = self._reopen(failure, whole=False)
 
-    def _read(self, stream: ByteStream) -> Iterator[bytes]:
+    def _read(self, stream: ByteStream, *, is_following: bool) -> Iterator[bytes]:
         for chunk in stream:
             batch = self.cursor.take(chunk)
-            self._heard = (time.monotonic(), time.time())
-            if self._has_told:
-                self._has_told = False
-                self._tell(f"the log of the tracer on node {self._tracer.plan.node} is back")
+            # Old lines and what is no line are no sign that the tracer still works.
             if batch:
+                self._note_heard()
+                if self._has_told:
+                    self._has_told = False
+                    self._tell(f"the log of the tracer on node {self._tracer.plan.node} is back")
                 yield batch
+            elif is_following and self._awake_seconds() > RESUME_SECONDS:
+                return
             if self.cursor.is_complete or self._is_leaving():
                 return
+
+    def _note_heard(self) -> None:
+        self._heard = (time.monotonic(), time.time())
 
     def _path(self) -> str:
         tracer = self._tracer
@@ -210,7 +217,7 @@ class PodLog:
             try:
                 stream = self._open(follow=False, whole=whole)
                 try:
-                    yield from self._read(stream)
+                    yield from self._read(stream, is_following=False)
                 finally:
                     stream.close()
                 return

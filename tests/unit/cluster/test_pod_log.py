@@ -186,6 +186,23 @@ def test_an_api_server_that_is_away_for_long_ends_the_stream(
     assert len([text for text in scene.told if "broke off" in text]) == 1
 
 
+def test_what_is_no_new_line_does_not_keep_a_run_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pod_log, "RESUME_SECONDS", 0.1)
+    noise = [item for _ in range(100) for item in (b"warning\n", 0.01)]
+    scene = Following([lines(1, 3), *noise, line(4)])
+    assert scene.read() == lines(1, 3)
+    assert scene.log.trouble is not None
+    assert "was not heard for" in scene.log.trouble.message
+
+
+def test_old_lines_that_come_again_do_not_keep_a_run_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pod_log, "RESUME_SECONDS", 0.1)
+    scene = Following(*[[lines(1, 3), 0.01, CUT] for _ in range(100)], [lines(1, 4)])
+    assert scene.read() == lines(1, 3)
+    assert scene.log.trouble is not None
+    assert "was not heard for" in scene.log.trouble.message
+
+
 def test_a_node_that_is_gone_is_named_as_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pod_log, "RESUME_SECONDS", 0.1)
     scene = Following([lines(1, 3), CUT])
