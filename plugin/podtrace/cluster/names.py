@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 
 from podtrace.cluster.interface import ApiLike, Object
-from podtrace.errors import ClusterError
+from podtrace.errors import ApiError, ClusterError
 
 REFRESH_SECONDS = 60.0
 MOST_OBJECTS = 20_000
@@ -34,6 +34,7 @@ class PeerNames:
         self._api = api
         self._namespaces = sorted(namespaces)
         self._names: dict[str, str] = {}
+        self._by_kind: dict[str, dict[str, str]] = {}
         self._over = threading.Event()
         self._first = threading.Event()
 
@@ -60,9 +61,7 @@ class PeerNames:
     def _ask(self) -> None:
         while not self._over.is_set():
             # Addresses are used again: the newest lists decide, and Services before pods.
-            found: dict[str, str] = {}
-            found.update(self._of("pods", pod_addresses))
-            found.update(self._of("services", service_addresses))
+            found = self._of("pods", pod_addresses) | self._of("services", service_addresses)
             for address in self._names.keys() - found.keys():
                 del self._names[address]
             self._names.update(found)
@@ -70,22 +69,32 @@ class PeerNames:
             self._over.wait(REFRESH_SECONDS)
 
     def _of(self, kind: str, addresses: Addresses) -> dict[str, str]:
+        """Return the names of one kind; a list that did not come whole takes none away."""
         found: dict[str, str] = {}
+        is_whole = True
         try:
             self._add(f"/api/v1/{kind}", addresses, found)
-        except ClusterError:
+        except ClusterError as error:
+            is_whole = _is_forbidden(error)
             for namespace in self._namespaces:
                 try:
                     self._add(f"/api/v1/namespaces/{namespace}/{kind}", addresses, found)
-                except ClusterError:
-                    continue
-        return found
+                except ClusterError as failure:
+                    is_whole = is_whole and _is_forbidden(failure)
+        known = {} if is_whole else self._by_kind.get(kind, {})
+        self._by_kind[kind] = known | found
+        return self._by_kind[kind]
 
     def _add(self, path: str, addresses: Addresses, found: dict[str, str]) -> None:
         for number, item in enumerate(self._api.items(path)):
             if number >= MOST_OBJECTS or self._over.is_set():
                 return
             found.update(addresses(item))
+
+
+def _is_forbidden(error: ClusterError) -> bool:
+    """Tell whether this is an answer: nothing is to be had there."""
+    return isinstance(error, ApiError) and error.status == 403
 
 
 def service_addresses(service: Object) -> Iterator[tuple[str, str]]:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import pytest
 
-from podtrace.cluster.names import pod_addresses, service_addresses
+from fake_cluster import FakeApi
+from podtrace.cluster import names
+from podtrace.cluster.names import PeerNames, pod_addresses, service_addresses
+from podtrace.errors import ClusterError
 
 
 def service(**spec: object) -> dict[str, object]:
@@ -45,3 +51,62 @@ def test_pod_is_known_by_its_addresses() -> None:
 def test_pod_that_ended_or_shares_its_nodes_address_has_none() -> None:
     assert not dict(pod_addresses(pod("Succeeded")))
     assert not dict(pod_addresses(pod(host_network=True)))
+
+
+def in_cluster(name: str, address: str, namespace: str = "shop") -> dict[str, object]:
+    return {
+        "kind": "Pod",
+        "metadata": {"namespace": namespace, "name": name},
+        "status": {"phase": "Running", "podIP": address},
+    }
+
+
+def comes_true(check: Callable[[], bool]) -> bool:
+    until = time.monotonic() + 5
+    while not check() and time.monotonic() < until:
+        time.sleep(0.005)
+    return check()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names, "REFRESH_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("quick")
+def test_names_stay_known_while_lists_do_not_come_and_go_with_the_next_that_does() -> None:
+    api = FakeApi()
+    api.add(in_cluster("db-0", "10.1.0.5"), in_cluster("other-0", "10.1.0.6", "blog"))
+    peers = PeerNames(api, frozenset({"shop"}))
+    peers.start()
+    both = {"10.1.0.5": "pod shop/db-0", "10.1.0.6": "pod blog/other-0"}
+    try:
+        assert dict(peers.known(5)) == both
+        api.fail("GET", "/api/v1/pods", ClusterError("connection refused"), times=3)
+        lost = False
+        until = time.monotonic() + 5
+        while len(api.asked("GET", "/api/v1/namespaces/shop/pods")) < 3:
+            lost = lost or "10.1.0.6" not in peers.known()
+            time.sleep(0.001)
+            assert time.monotonic() < until
+        assert not lost
+        assert dict(peers.known()) == both
+        api.remove("/api/v1/namespaces/shop/pods/db-0")
+        assert comes_true(lambda: dict(peers.known()) == {"10.1.0.6": "pod blog/other-0"})
+    finally:
+        peers.close()
+
+
+@pytest.mark.usefixtures("quick")
+def test_who_may_list_one_namespace_only_has_its_names_replaced() -> None:
+    api = FakeApi()
+    peers = PeerNames(api, frozenset({"shop"}))
+    api.fail("GET", "/api/v1/pods", 403, "pods is forbidden")
+    api.add(in_cluster("db-0", "10.1.0.5"))
+    peers.start()
+    try:
+        assert dict(peers.known(5)) == {"10.1.0.5": "pod shop/db-0"}
+        api.remove("/api/v1/namespaces/shop/pods/db-0")
+        assert comes_true(lambda: not peers.known())
+    finally:
+        peers.close()
