@@ -78,13 +78,14 @@ def run_pod_cleanup(options: PodCleanupOptions) -> int:
     """Remove what runs left in the cluster, and say what that was.
 
     Raises:
-        ClusterError: the cluster did not let us.
+        ClusterError: the cluster did not let us look, or remove all of it.
     """
     api = Api.connect(options.access)
     namespace = None if options.all_namespaces else api.namespace
-    lines = cleanup.clean_up(api, namespace, force=options.force)
-    text = "".join(f"{printable(line)}\n" for line in lines) or "nothing was left behind\n"
+    done = cleanup.clean_up(api, namespace, force=options.force)
+    text = "".join(f"{printable(line)}\n" for line in done.lines) or "nothing was left behind\n"
     Output(sys.stdout).write_with(lambda stream: stream.write(text))
+    done.check()
     return EXIT_OK
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -57,8 +57,28 @@ class Leaving:
         return f"{self.resource[:-1]} {self.namespace}/{self.name}{about}"
 
 
-def clean_up(api: ApiLike, namespace: str | None, *, force: bool = False) -> list[str]:
-    """Remove what runs left, and return a line about each object that there was.
+@dataclass
+class Cleanup:
+    """What became of what was left: `lines` for the user, one an object, and what failed."""
+
+    lines: list[str] = field(default_factory=list)
+    failures: list[ClusterError] = field(default_factory=list)
+
+    def check(self) -> None:
+        """Raise where something could not be removed.
+
+        Raises:
+            ClusterError: how much that is.
+        """
+        if not self.failures:
+            return
+        raise ClusterError(
+            f"{len(self.failures)} of {len(self.lines)} could not be removed", self.failures[0].hint
+        )
+
+
+def clean_up(api: ApiLike, namespace: str | None, *, force: bool = False) -> Cleanup:
+    """Remove what runs left, and say of each object what became of it.
 
     Args:
         api: the cluster.
@@ -66,9 +86,17 @@ def clean_up(api: ApiLike, namespace: str | None, *, force: bool = False) -> lis
         force: remove tracers that still run, too.
 
     Raises:
-        ClusterError: the cluster did not let us look or remove.
+        ClusterError: the cluster did not let us look.
     """
-    return [_remove(api, leaving, force) for leaving in find_leavings(api, namespace)]
+    done = Cleanup()
+    for leaving in find_leavings(api, namespace):
+        try:
+            line = _remove(api, leaving, force)
+        except ClusterError as error:
+            line = f"could not remove {leaving.label}: {error.message}"
+            done.failures.append(error)
+        done.lines.append(line)
+    return done
 
 
 def find_leavings(api: ApiLike, namespace: str | None) -> list[Leaving]:

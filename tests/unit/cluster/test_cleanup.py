@@ -53,7 +53,7 @@ def deleted(api: FakeApi) -> list[str]:
 
 
 def test_nothing_left_is_nothing_said() -> None:
-    assert clean_up(FakeApi(), "shop") == []
+    assert clean_up(FakeApi(), "shop").lines == []
 
 
 def test_what_is_finished_or_overdue_goes_and_what_runs_stays() -> None:
@@ -65,7 +65,7 @@ def test_what_is_finished_or_overdue_goes_and_what_runs_stays() -> None:
         tracer("Pod", "d-done", status={"phase": "Succeeded"}),
         tracer("Pod", "e-runs", status={"phase": "Running"}),
     )
-    said = clean_up(api, "shop")
+    said = clean_up(api, "shop").lines
     assert deleted(api) == ["a-done", "b-old", "d-done"]
     assert [text.split()[0] for text in said] == ["removed", "removed", "left", "removed", "left"]
     assert "--force" in said[2]
@@ -75,7 +75,7 @@ def test_what_is_finished_or_overdue_goes_and_what_runs_stays() -> None:
 def test_force_removes_what_runs_but_never_without_grace() -> None:
     api = FakeApi()
     api.add(tracer("Job", "runs"))
-    (said,) = clean_up(api, "shop", force=True)
+    (said,) = clean_up(api, "shop", force=True).lines
     assert said.startswith("removed job shop/runs")
     body = api.asked("DELETE")[0].body
     assert body["gracePeriodSeconds"] > 0
@@ -88,7 +88,7 @@ def test_a_pod_goes_with_its_job() -> None:
         tracer("Job", "job", status=COMPLETE),
         tracer("Pod", "job-x", owner="job", status={"phase": "Succeeded"}),
     )
-    assert len(clean_up(api, "shop")) == 1
+    assert len(clean_up(api, "shop").lines) == 1
     assert deleted(api) == ["job"]
 
 
@@ -98,7 +98,7 @@ def test_only_our_own_are_touched() -> None:
     other["metadata"]["labels"]["app.kubernetes.io/managed-by"] = "Helm"
     api.add(other)
     api.add(tracer("Pod", "elsewhere", namespace="blog", status={"phase": "Succeeded"}))
-    assert clean_up(api, "shop", force=True) == []
+    assert clean_up(api, "shop", force=True).lines == []
     assert deleted(api) == []
 
 
@@ -106,13 +106,13 @@ def test_everywhere_is_all_namespaces() -> None:
     api = FakeApi()
     api.add(tracer("Pod", "one", status={"phase": "Failed"}))
     api.add(tracer("Pod", "two", namespace="blog", status={"phase": "Failed"}))
-    assert len(clean_up(api, None)) == 2
+    assert len(clean_up(api, None).lines) == 2
 
 
 def test_what_was_deleted_already_is_left_to_go() -> None:
     api = FakeApi()
     api.add(tracer("Pod", "marked", status={"phase": "Running"}, deleted=True))
-    (said,) = clean_up(api, "shop", force=True)
+    (said,) = clean_up(api, "shop", force=True).lines
     assert said.startswith("left pod shop/marked")
     assert deleted(api) == []
 
@@ -121,7 +121,7 @@ def test_who_may_not_list_jobs_still_finds_pods() -> None:
     api = FakeApi()
     api.deny("list", "jobs")
     api.add(tracer("Pod", "done", status={"phase": "Succeeded"}))
-    assert len(clean_up(api, "shop")) == 1
+    assert len(clean_up(api, "shop").lines) == 1
 
 
 def test_who_may_list_nothing_is_told() -> None:
@@ -136,5 +136,31 @@ def test_what_goes_meanwhile_is_no_error() -> None:
     api = FakeApi()
     api.add(tracer("Pod", "done", status={"phase": "Succeeded"}))
     api.fail("DELETE", ".*", 404, "not found")
-    (said,) = clean_up(api, "shop")
+    (said,) = clean_up(api, "shop").lines
     assert "was gone already" in said
+
+
+def test_what_cannot_be_removed_is_told_and_the_rest_still_goes() -> None:
+    api = FakeApi()
+    api.add(
+        tracer("Job", "a-done", status=COMPLETE),
+        tracer("Job", "b-done", status=COMPLETE),
+        tracer("Pod", "c-done", status={"phase": "Succeeded"}),
+    )
+    api.fail("DELETE", ".*/a-done", 403, "not yours")
+    api.fail("DELETE", ".*/b-done", ClusterError("connection refused"))
+    done = clean_up(api, "shop")
+    assert deleted(api) == ["a-done", "b-done", "c-done"]
+    assert "could not remove job shop/a-done" in done.lines[0]
+    assert "not yours" in done.lines[0]
+    assert "connection refused" in done.lines[1]
+    assert done.lines[2].startswith("removed pod shop/c-done")
+    with pytest.raises(ClusterError, match="2 of 3 could not be removed") as caught:
+        done.check()
+    assert caught.value.exit_code == 1
+
+
+def test_a_clean_up_without_failures_is_no_error() -> None:
+    api = FakeApi()
+    api.add(tracer("Job", "done", status=COMPLETE), tracer("Job", "runs"))
+    clean_up(api, "shop").check()
