@@ -23,6 +23,9 @@ from podtrace.cluster.paths import object_path
 from podtrace.durations import NANOSECONDS, format_duration
 from podtrace.errors import ApiError, ClusterError
 
+CLOCK_SECONDS = 3600
+"""A clock that nobody compared with the server's may be wrong by so much."""
+_REVIEWS = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 _FINISHED = ("Succeeded", "Failed")
 
 
@@ -35,7 +38,7 @@ class Leaving:
         namespace: where it is.
         name: its name.
         targets: what it traces, as far as it says so.
-        age_seconds: how long ago it was created, by this machine's clock.
+        age_seconds: how long ago it was created, by the server's clock if it tells it.
         is_finished: nothing of it runs.
         is_overdue: it is older than it may get.
         is_going: it was deleted already, and its node has not let it go.
@@ -105,7 +108,7 @@ def find_leavings(api: ApiLike, namespace: str | None) -> list[Leaving]:
     Raises:
         ClusterError: the user may list neither, or the cluster does not answer.
     """
-    now = time.time()
+    now, doubt = _clock(api)
     refused: list[ApiError] = []
     found: list[Leaving] = []
     jobs: set[str] = set()
@@ -121,7 +124,9 @@ def find_leavings(api: ApiLike, namespace: str | None) -> list[Leaving]:
             continue
         if resource == "jobs":
             jobs = {str(each["metadata"].get("uid")) for each in objects}
-        found += [_leaving(resource, each, now) for each in objects if not _is_of(each, jobs)]
+        found += [
+            _leaving(resource, each, now, doubt) for each in objects if not _is_of(each, jobs)
+        ]
     if len(refused) == 2:
         hint = "name a namespace where you may list pods: -n NAMESPACE"
         raise ClusterError(f"cannot look for tracers: {refused[-1].message}", hint)
@@ -133,7 +138,23 @@ def _is_of(item: Mapping[str, Any], jobs: set[str]) -> bool:
     return any(str(owner.get("uid")) in jobs for owner in owners)
 
 
-def _leaving(resource: str, item: Mapping[str, Any], now: float) -> Leaving:
+def _clock(api: ApiLike) -> tuple[float, float]:
+    """Return the seconds of the clock that stamps objects, and by how much that may be wrong.
+
+    The server stamps its answer to who the user is. Where it does not, there is this machine's
+    clock, which may be so far ahead that a tracer at work looks as if it were beyond its limit.
+    """
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    try:
+        metadata = api.post(_REVIEWS, review).get("metadata")
+    except ClusterError:
+        metadata = None
+    stamp = metadata.get("creationTimestamp") if isinstance(metadata, dict) else None
+    told = _seconds(stamp, 0)
+    return (told, 0) if told else (time.time(), CLOCK_SECONDS)
+
+
+def _leaving(resource: str, item: Mapping[str, Any], now: float, doubt: float) -> Leaving:
     metadata, spec, status = item["metadata"], item.get("spec") or {}, item.get("status") or {}
     age = now - _seconds(metadata.get("creationTimestamp"), now)
     limit = spec.get("activeDeadlineSeconds")
@@ -149,7 +170,7 @@ def _leaving(resource: str, item: Mapping[str, Any], now: float) -> Leaving:
         targets=str((metadata.get("annotations") or {}).get(TARGETS_ANNOTATION) or ""),
         age_seconds=age,
         is_finished=finished,
-        is_overdue=isinstance(limit, int) and age > limit,
+        is_overdue=isinstance(limit, int) and age > limit + doubt,
         is_going=bool(metadata.get("deletionTimestamp")),
     )
 

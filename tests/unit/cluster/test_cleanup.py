@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -60,7 +61,7 @@ def test_what_is_finished_or_overdue_goes_and_what_runs_stays() -> None:
     api = FakeApi()
     api.add(
         tracer("Job", "a-done", status=COMPLETE),
-        tracer("Job", "b-old", age=500),
+        tracer("Job", "b-old", age=440 + 3700),
         tracer("Job", "c-runs"),
         tracer("Pod", "d-done", status={"phase": "Succeeded"}),
         tracer("Pod", "e-runs", status={"phase": "Running"}),
@@ -164,3 +165,28 @@ def test_a_clean_up_without_failures_is_no_error() -> None:
     api = FakeApi()
     api.add(tracer("Job", "done", status=COMPLETE), tracer("Job", "runs"))
     clean_up(api, "shop").check()
+
+
+REVIEWS = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+
+
+@pytest.mark.parametrize(("age", "overdue"), [(430, False), (450, True)])
+@pytest.mark.parametrize("ahead", [-7200, 0, 7200])
+def test_what_is_overdue_is_judged_by_the_servers_clock(
+    monkeypatch: pytest.MonkeyPatch, age: float, overdue: bool, ahead: float
+) -> None:
+    api = FakeApi()
+    api.answers[REVIEWS]["metadata"] = {"creationTimestamp": ago(0)}
+    api.add(tracer("Job", "some", age=age))
+    now = time.time()
+    monkeypatch.setattr("time.time", lambda: now + ahead)
+    clean_up(api, "shop")
+    assert deleted(api) == (["some"] if overdue else [])
+
+
+def test_a_clock_that_nobody_compared_may_be_wrong() -> None:
+    api = FakeApi()
+    api.fail("POST", REVIEWS, 404, "the server could not find the requested resource")
+    api.add(tracer("Job", "a-some", age=440 + 3500), tracer("Job", "b-some", age=440 + 3700))
+    clean_up(api, "shop")
+    assert deleted(api) == ["b-some"]
