@@ -6,6 +6,8 @@ very end. Who stops or leaves does so from other threads, because this one waits
 
 from __future__ import annotations
 
+import json
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -19,11 +21,14 @@ from podtrace.cluster.tracer_pod import TracerPod
 from podtrace.cluster.tracer_start import TracerStart
 from podtrace.durations import NANOSECONDS, format_duration
 from podtrace.errors import ClusterError, PodtraceError, StreamError
+from podtrace.wire.schema import END, HEALTH
 
 LAST_TICK_SECONDS = 1.3
 """A tracer that cannot be asked for its last tick sends one a second anyway."""
 DOOM_SECONDS = 10.0
 """How often a pod is looked at whose deletion by others nothing else would show."""
+FRESH_SECONDS = 3.0
+"""A trace whose last tick is older than this was cut off, and not ended by the user."""
 _REMOVAL_PAUSES = (0.5, 2.0, 0.0)
 _CREATION_SECONDS = 10.0
 
@@ -61,6 +66,9 @@ class Tracer:
         self._put = put
         self._stamp = b'{"stream":%d,' % plan.number if stamped else b""
         self._leaving = False
+        self._ends_here = False
+        self._ticked_at = -math.inf
+        self._last_tick = threading.Event()
         self._pod = TracerPod(api, plan, settings)
         self._log = PodLog(api, self._pod, self._tell, lambda: self._leaving)
         self._created = threading.Event()
@@ -79,9 +87,11 @@ class Tracer:
         if self._pod.has_job and not self._settings.keep:
             self.remove()
             return
-        # Nothing but the end of its process reaches this tracer: its ticks so far are the trace.
+        # Nothing but the end of its process reaches this tracer: its ticks so far are the trace,
+        # and end in order with the next one.
+        self._ends_here = True
         if self.has_sent:
-            time.sleep(LAST_TICK_SECONDS)
+            self._last_tick.wait(LAST_TICK_SECONDS)
         self.leave()
         self.remove()
 
@@ -144,15 +154,30 @@ class Tracer:
                 self.has_sent = True
                 self._mark()
             self._put((self.plan.number, self._stamped(batch)))
+            if _is_tick(self._log.cursor.last_line):
+                self._ticked_at = time.monotonic()
+                if self._ends_here:
+                    break
             if self._pod.is_marked and time.monotonic() - looked_at > DOOM_SECONDS:
                 looked_at = time.monotonic()
                 if self._is_doomed():
                     self.trouble = obstacles.end_error(None, (), self._pod.where, self.plan.node)
                     self.leave()
                     return
+        if self._ends_here and time.monotonic() - self._ticked_at < FRESH_SECONDS:
+            self._end_in_order()
+            return
         self.trouble = self._log.trouble
         if self.trouble is None and self._log.cursor.is_complete and not self._is_unwanted():
             self.trouble = self._end_trouble()
+
+    def _end_in_order(self) -> None:
+        """Give the last line that the tracer cannot be asked for, if a whole tick came last."""
+        cursor = self._log.cursor
+        line = _end_line(cursor.last_line, cursor.last_seq + 1)
+        if line:
+            self._put((self.plan.number, self._stamped(line)))
+        self._last_tick.set()
 
     def _stamped(self, batch: bytes) -> bytes:
         if not self._stamp:
@@ -204,3 +229,27 @@ class Tracer:
             )
         self.is_over = True
         self._put((self.plan.number, None))
+
+
+def _is_tick(line: bytes) -> bool:
+    # Quotes inside a text are escaped, so that no text can look like this.
+    return b'"kind":"%b"' % HEALTH.encode() in line
+
+
+def _end_line(last: bytes, seq: int) -> bytes:
+    """Return the end of a stream that the user stopped behind the last line of a tick.
+
+    It is what the tracer would send, without the totals, which it alone has. Where no tick came
+    last there is no such line, and the stream stays without an end.
+    """
+    try:
+        health = json.loads(last)
+    except (ValueError, RecursionError):
+        return b""
+    if not isinstance(health, dict) or health.get("kind") != HEALTH:
+        return b""
+    tick, time_ns = health.get("tick"), health.get("time_ns")
+    if type(tick) is not int or type(time_ns) is not int:
+        return b""
+    end = {"kind": END, "seq": seq, "time_ns": time_ns, "tick": tick, "reason": "signal"}
+    return json.dumps(end, separators=(",", ":")).encode() + b"\n"
