@@ -33,6 +33,7 @@ class Scene:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.timeout_seconds = 30.0
         self.closing: list[Any] = []
 
     def server(self, answer: Answer, **kwargs: Any) -> ScriptedServer:
@@ -42,7 +43,9 @@ class Scene:
 
     def api(self, server: str, user: Any = None, **cluster: Any) -> Api:
         config = kubeconfig(self.folder, server, user, **cluster)
-        return self.connect(Access(kubeconfig=str(config), request_timeout_seconds=0.5))
+        return self.connect(
+            Access(kubeconfig=str(config), request_timeout_seconds=self.timeout_seconds)
+        )
 
     def connect(self, access: Access) -> Api:
         api = Api.connect(access)

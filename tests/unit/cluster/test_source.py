@@ -105,7 +105,7 @@ def test_where_no_tracer_starts_the_first_reason_is_raised_and_nothing_is_left()
 def test_a_job_is_stopped_by_its_removal_and_its_last_lines_still_come() -> None:
     scene = Scene("node-a")
     stopped = threading.Event()
-    scene.log(f"{ONE}-x", lines(1, 2), lambda: (stopped.wait(5), lines(3, 4, end="signal"))[1])
+    scene.log(f"{ONE}-x", lines(1, 2), lambda: (stopped.wait(30), lines(3, 4, end="signal"))[1])
 
     def delete(*_: Any, **__: Any) -> Object:
         stopped.set()
@@ -161,11 +161,11 @@ def test_leaving_at_once_sends_the_removal_and_does_not_wait_for_an_answer(
     monkeypatch.setattr(cluster_source, "LEAVE_SECONDS", 0.2)
     scene = Scene("node-a")
     scene.log(f"{ONE}-x", lines(1, 2), ...)
-    asked = threading.Event()
+    asked, over = threading.Event(), threading.Event()
 
     def delete(*_: Any, **__: Any) -> Object:
         asked.set()
-        time.sleep(1)
+        over.wait(60)
         return {}
 
     scene.api.delete = delete  # type: ignore[method-assign]
@@ -173,8 +173,9 @@ def test_leaving_at_once_sends_the_removal_and_does_not_wait_for_an_answer(
     next(chunk for chunk in read if chunk)
     began = time.monotonic()
     scene.source.close()
-    assert time.monotonic() - began < 0.8
-    assert asked.is_set()
+    assert time.monotonic() - began < 30
+    assert asked.wait(30)
+    over.set()
 
 
 def test_closing_is_safe_at_any_time_and_again() -> None:
