@@ -70,8 +70,10 @@ ALWAYS_INLINE void read_path(struct file_walk *walk, struct file *pointer) {
         struct dentry *typed = TYPED(dentry, dentry);
         struct dentry *parent = LOAD(typed, d_parent);
 
-        if (parent == dentry) {
-            struct mount *full = (void *)mount - __builtin_offsetof(struct mount, mnt);
+        struct mount *full = (void *)mount - __builtin_offsetof(struct mount, mnt);
+
+        // A bind mount begins anywhere in its file system: what lies above is not in the path.
+        if (parent == dentry || dentry == LOAD(TYPED(full, mount), mnt.mnt_root)) {
             struct mount *above = LOAD(TYPED(full, mount), mnt_parent);
 
             if (above == full) {

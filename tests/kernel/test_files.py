@@ -174,3 +174,40 @@ def test_a_long_path_keeps_its_end(run: Run) -> None:
     [path] = [e["path"] for e in run.report["filesystem.files"] if e["path"].endswith("deep.data")]
     assert path.endswith("/" + "d" * 200 + "/deep.data")
     assert os.sep in path
+
+
+@pytest.fixture
+def bound(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield a folder and a file whose content lies elsewhere, as volumes of a pod do."""
+    behind = tmp_path / "volumes/data"
+    behind.mkdir(parents=True)
+    (behind / "hosts").write_text("127.0.0.1 localhost\n")
+    folder, file = tmp_path / "data", tmp_path / "hosts"
+    folder.mkdir()
+    file.touch()
+    mounts = [(behind, folder), (behind / "hosts", file)]
+    for source, target in mounts:
+        subprocess.run(["mount", "--bind", source, target], check=True)
+    yield folder, file
+    for _, target in mounts:
+        subprocess.run(["umount", target], check=True)
+
+
+def test_a_file_of_a_bind_mount_has_the_path_that_its_program_uses(
+    bound: tuple[Path, Path], stage: Stage, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder, file = bound
+    steps = [
+        ["write_file", {"path": f"{folder}/orders.log", "times": 3, "size": 7}],
+        ["read_file", {"path": str(file), "times": 2, "size": 20}],
+    ]
+    cgroup = stage.cgroup("bound")
+    program = stage.start("steps.py", json.dumps(steps), cgroups=[cgroup])
+    with Trace(tmp_path_factory.mktemp("bound"), "--cgroup", cgroup) as trace:
+        program.go()
+        program.wait_done()
+        trace.wait_tick()
+        report = trace.stop()
+    program.truth()
+    assert report.entry("filesystem.files", path=f"{folder}/orders.log")["operations"] == 3
+    assert report.entry("filesystem.files", path=str(file))["operations"] == 2
