@@ -142,7 +142,8 @@ def _wants_value(letters: str, with_value: set[str]) -> bool:
 
 def as_usage_error(error: click.ClickException, program: str) -> UsageError:
     """Return click's complaint about a line in the form of all other errors."""
-    text = error.format_message().strip().rstrip(".")
+    # click lists choices one below the other.
+    text = " ".join(error.format_message().split()).rstrip(".")
     message, _, advice = text.partition(". ")
     if advice.startswith("Did you mean"):
         advice = advice[0].lower() + advice[1:]

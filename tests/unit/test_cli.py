@@ -154,6 +154,7 @@ BAD = [
     ("replay -- a b", EXIT_USAGE, "replay needs one FILE, and got 2", "replay slow.jsonl"),
     ("replay f --live -o yaml", EXIT_USAGE, "-o yaml is a report", "leave out --live"),
     ("replay f --rtt-spike 1s", EXIT_USAGE, "no such option", "--help"),
+    ("completion", EXIT_USAGE, "missing argument", "Choose from: bash, zsh, fish"),
     ("completion tcsh", EXIT_USAGE, "'tcsh' is not one of", "--help"),
     # pods
     ("web-0 -l app=web", EXIT_USAGE, "web-0 and --selector both say which", "one of them"),
