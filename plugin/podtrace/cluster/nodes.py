@@ -50,19 +50,6 @@ def refuse_untraceable(node: Fields) -> None:
     _check_ready(node, name)
 
 
-def node_architecture(api: ApiLike, node: str) -> str | None:
-    """Return the processor architecture of a node, such as `amd64`; None where nobody may know.
-
-    Raises:
-        ClusterError: the cluster does not answer.
-    """
-    found = _node(api, node)
-    if found is None:
-        return None
-    label = text(mapping(found, "metadata", "labels"), "kubernetes.io/arch")
-    return text(mapping(found, "status", "nodeInfo"), "architecture") or label or None
-
-
 def kernel_of(node: Fields) -> tuple[int, int]:
     """Return major and minor version of a node's kernel, zeros where it does not say."""
     match = re.match(r"(\d+)\.(\d+)", text(mapping(node, "status", "nodeInfo"), "kernelVersion"))

@@ -84,11 +84,6 @@ class TracerTable(dict[int, TracerSums]):
         """Estimated run time of the probes of all tracers."""
         return _total(tracer.bpf_ns for tracer in self.values())
 
-    @property
-    def missing_ticks(self) -> int:
-        """Ticks below the highest of each stream that did not arrive whole."""
-        return sum(max(tracer.highest_tick - tracer.ticks, 0) for tracer in self.values())
-
 
 def _total(amounts: Iterable[int | None]) -> int | None:
     known = [amount for amount in amounts if amount is not None]

@@ -10,7 +10,6 @@ import pytest
 from fake_cluster import FakeApi, container_id, node, pod, workload
 from podtrace.cluster.interface import ApiLike, Object
 from podtrace.cluster.manifest import OWN_LABELS
-from podtrace.cluster.nodes import node_architecture
 from podtrace.cluster.target import Selection, TargetContainer, TargetPod, resolve
 from podtrace.errors import ApiError, ClusterError, PodtraceError, TargetError, UsageError
 
@@ -611,10 +610,3 @@ def test_trouble_with_the_server_is_passed_on(api: FakeApi, words: tuple[str, ..
     api.fail("GET", ".*", 500, "etcd is away")
     with pytest.raises(ApiError, match="etcd is away"):
         found(api, *words)
-
-
-def test_architecture_of_a_node_is_told_where_it_may_be(api: FakeApi) -> None:
-    api.add(node("arm", architecture="arm64"))
-    assert node_architecture(api, "arm") == "arm64"
-    api.deny("get", "nodes")
-    assert node_architecture(api, "arm") is None
