@@ -6,15 +6,14 @@ it may overcome by itself without anybody's help are no obstacle.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from podtrace.cluster.manifest import CONTAINER
+from podtrace.cluster.objects import Fields, listed, mapping, text
 
 _ON_THE_WAY = ("", "ContainerCreating", "PodInitializing")
 
-Pod = Mapping[str, Any]
+Pod = Fields
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Ending:
 
 def is_accepted(pod: Pod) -> bool:
     """Tell whether a kubelet has taken the pod up."""
-    status = _mapping(pod, "status")
+    status = mapping(pod, "status")
     return bool(status.get("startTime") or status.get("containerStatuses"))
 
 
@@ -53,60 +52,46 @@ def is_running(pod: Pod) -> bool:
 
 def is_deleted(pod: Pod) -> bool:
     """Tell whether somebody asked for the pod's deletion."""
-    return bool(_mapping(pod, "metadata").get("deletionTimestamp"))
+    return bool(mapping(pod, "metadata").get("deletionTimestamp"))
 
 
 def obstacle_of(pod: Pod) -> Obstacle | None:
     """Return why the pod cannot start, or None where it is on its way, runs, or ended."""
-    status = _mapping(pod, "status")
+    status = mapping(pod, "status")
     if status.get("phase") == "Failed" and not _state(pod).get("terminated"):
         # The kubelet refused it: OutOfcpu, NodeAffinity, ...
-        return Obstacle(str(status.get("reason") or "Failed"), _text(status, "message"))
-    for condition in _list(status, "conditions"):
+        return Obstacle(str(status.get("reason") or "Failed"), text(status, "message"))
+    for condition in listed(status, "conditions"):
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return Obstacle(_text(condition, "reason"), _text(condition, "message"))
-    statuses = _list(status, "initContainerStatuses") + _list(status, "containerStatuses")
+            return Obstacle(text(condition, "reason"), text(condition, "message"))
+    statuses = listed(status, "initContainerStatuses") + listed(status, "containerStatuses")
     for container in statuses:
-        waiting = _mapping(_mapping(container, "state"), "waiting")
-        if _text(waiting, "reason") not in _ON_THE_WAY:
-            return Obstacle(_text(waiting, "reason"), _text(waiting, "message"))
+        waiting = mapping(container, "state", "waiting")
+        if text(waiting, "reason") not in _ON_THE_WAY:
+            return Obstacle(text(waiting, "reason"), text(waiting, "message"))
     return None
 
 
 def ending_of(pod: Pod) -> Ending | None:
     """Return how the tracer or its pod ended, or None where it did not."""
-    status = _mapping(pod, "status")
-    terminated = _mapping(_state(pod), "terminated")
+    status = mapping(pod, "status")
+    terminated = mapping(_state(pod), "terminated")
     if not terminated and status.get("phase") not in ("Succeeded", "Failed"):
         return None
     code = terminated.get("exitCode")
-    reason, message = _text(terminated, "reason"), _text(terminated, "message")
+    reason, message = text(terminated, "reason"), text(terminated, "message")
     if reason != "OOMKilled":
         # What ended the pod says more than how its process took it.
-        for condition in _list(status, "conditions"):
+        for condition in listed(status, "conditions"):
             if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
-                reason, message = _text(condition, "reason"), _text(condition, "message")
-        reason = _text(status, "reason") or reason
-        message = _text(status, "message") or message
+                reason, message = text(condition, "reason"), text(condition, "message")
+        reason = text(status, "reason") or reason
+        message = text(status, "message") or message
     return Ending(reason or "Error", message, code if isinstance(code, int) else None)
 
 
-def _state(pod: Pod) -> Mapping[str, Any]:
-    for container in _list(_mapping(pod, "status"), "containerStatuses"):
+def _state(pod: Pod) -> Fields:
+    for container in listed(mapping(pod, "status"), "containerStatuses"):
         if container.get("name") == CONTAINER:
-            return _mapping(container, "state")
+            return mapping(container, "state")
     return {}
-
-
-def _mapping(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = value.get(key)
-    return found if isinstance(found, Mapping) else {}
-
-
-def _list(value: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    found = value.get(key)
-    return [entry for entry in found or () if isinstance(entry, Mapping)]
-
-
-def _text(value: Mapping[str, Any], key: str) -> str:
-    return str(value.get(key) or "")
