@@ -19,14 +19,18 @@ def main() -> None:
     parser.add_argument("--file", required=True)
     parser.add_argument("--times", type=int, required=True)
     parser.add_argument("--pause", type=float, default=0.05)
+    parser.add_argument("--beside", type=int, default=0, help="so many processes that do the same")
     options = parser.parse_args()
     data = os.open(options.file, os.O_WRONLY | os.O_CREAT, 0o600)
     gate.say("ready", pid=os.getpid())
+    is_child = any(os.fork() == 0 for _ in range(options.beside))
     moments = []
     for _ in range(options.times):
         os.write(data, b"x")
         moments.append(time.time_ns())
         time.sleep(options.pause)
+    if is_child:
+        os._exit(0)
     gate.say("done", moments=moments)
     gate.hold()
 
