@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from podtrace import options
+from podtrace import options, suboptions
 from podtrace.commandline import Command, Root, as_usage_error
 from podtrace.errors import (
     EXIT_BROKEN_PIPE,
@@ -148,7 +148,7 @@ def root_command(command: Sequence[str] | None = None) -> Root:
         return run_trace(chosen, print_error)
 
     def replay(**values: Any) -> int:
-        chosen = options.replay_options(values, command)
+        chosen = suboptions.replay_options(values, command)
         from podtrace.trace import run_replay
 
         return run_replay(chosen, print_error)
@@ -166,7 +166,7 @@ def root_command(command: Sequence[str] | None = None) -> Root:
         return _print(completer(root_command(), {}, PROGRAM, _completion_variable()).source())
 
     def cleanup(**values: Any) -> int:
-        where = options.cleanup_options(values)
+        where = suboptions.cleanup_options(values)
         if where is not None:
             from podtrace.pod_trace import run_pod_cleanup
 
@@ -176,7 +176,7 @@ def root_command(command: Sequence[str] | None = None) -> Root:
         return run_cleanup_command()
 
     def doctor(**values: Any) -> int:
-        asked = options.doctor_options(values, command)
+        asked = suboptions.doctor_options(values, command)
         from podtrace.doctor import run_doctor
 
         return run_doctor(asked)
@@ -188,7 +188,7 @@ def root_command(command: Sequence[str] | None = None) -> Root:
         Command(
             "replay",
             callback=replay,
-            params=options.replay_params(),
+            params=suboptions.replay_params(),
             short_help="Make the report of a recording.",
             usage=f"Usage: {PROGRAM} replay FILE [--live] [OPTIONS]\n\n"
             "Make the report of a recording, the same as the run's own.\n",
@@ -211,7 +211,7 @@ def root_command(command: Sequence[str] | None = None) -> Root:
         Command(
             "cleanup",
             callback=cleanup,
-            params=options.cleanup_params(),
+            params=suboptions.cleanup_params(),
             short_help="Remove what runs left.",
             usage=f"Usage: {KUBECTL} cleanup [-n NAME | -A]\n       {PROGRAM} cleanup --local\n\n"
             "Remove the tracer pods and Jobs that runs left in a namespace, and only those;\n"
@@ -221,7 +221,7 @@ def root_command(command: Sequence[str] | None = None) -> Root:
         Command(
             "doctor",
             callback=doctor,
-            params=options.doctor_params(),
+            params=suboptions.doctor_params(),
             short_help="Say what a trace would need, have and lack.",
             usage=f"Usage: {KUBECTL} doctor [POD | TYPE/NAME]... [-n NAME]\n\n"
             "Ask everything beforehand that could keep a trace from working: rights,\n"

@@ -24,10 +24,10 @@ from podtrace.cluster.source import ClusterSource
 from podtrace.cluster.target import Selection, TargetPod
 from podtrace.errors import EXIT_ERROR, EXIT_OK, ClusterError, Interrupted, LaunchError
 from podtrace.interrupts import stop_on_signals
-from podtrace.options import DoctorOptions
 from podtrace.output import Output
 from podtrace.rehearsal import SECONDS, Rehearsal, not_rehearsed, rehearse, worst_sections
 from podtrace.report.escape import printable
+from podtrace.suboptions import DoctorOptions
 from podtrace.wire.version import VERSION
 
 _AT_ONCE = 8

@@ -1,4 +1,4 @@
-"""The options of each command, and what they mean together.
+"""The options of a trace and of every report, and what they mean together.
 
 click reads single words; that exactly one target is named, or that two options contradict each
 other, is said here, with an example of how to write it.
@@ -62,35 +62,6 @@ class PodTraceOptions:
     report: ReportOptions
 
 
-@dataclass(frozen=True)
-class PodCleanupOptions:
-    """Where to look for what runs left, and whether to remove tracers that still run."""
-
-    access: Access
-    all_namespaces: bool
-    force: bool
-
-
-@dataclass(frozen=True)
-class DoctorOptions:
-    """What a trace would be asked to do, for questions beforehand."""
-
-    access: Access
-    selection: PodSelection
-    tracer: TracerPodOptions
-    format: str
-    no_color: bool
-
-
-@dataclass(frozen=True)
-class ReplayOptions:
-    """A recording to make the report of, or to show as it went."""
-
-    file: str
-    live: bool
-    report: ReportOptions
-
-
 def trace_params() -> list[click.Parameter]:
     """Return the options of the default command."""
     return [
@@ -123,15 +94,6 @@ def trace_params() -> list[click.Parameter]:
         *podoptions.kubectl_params(),
         *podoptions.tracer_pod_params(),
         *report_params(with_tracer=True),
-    ]
-
-
-def replay_params() -> list[click.Parameter]:
-    """Return the options of `replay`."""
-    return [
-        click.Argument(["file"], required=False),
-        Option(["--live"], is_flag=True, help="Show it as it went.", section="Replay"),
-        *report_params(with_tracer=False),
     ]
 
 
@@ -207,92 +169,6 @@ def trace_options(
     tracer = podoptions.tracer_pod_options(values)
     return PodTraceOptions(
         podoptions.access(values), selection, tracer, diagnose_ns, limit_ns, record, report
-    )
-
-
-def replay_options(values: Mapping[str, Any], command: Sequence[str] | None) -> ReplayOptions:
-    """Return which recording is to be replayed and how.
-
-    Raises:
-        UsageError: no file, or options that contradict each other.
-    """
-    words = [*([values["file"]] if values["file"] else []), *(command or ())]
-    if len(words) != 1:
-        raise UsageError(
-            f"replay needs one FILE, and got {len(words)}",
-            "for example: kubectl-podtrace replay slow.jsonl",
-        )
-    if values["live"] and values["output"] == "yaml":
-        raise UsageError(
-            "-o yaml is a report, and the live view has none while it runs",
-            "leave out --live, or use -o json for the raw stream",
-        )
-    return ReplayOptions(words[0], values["live"], report_options(values))
-
-
-def cleanup_params() -> list[click.Parameter]:
-    """Return the options of `cleanup`."""
-    return [
-        Option(["--local"], is_flag=True, help="Clean up on this machine instead."),
-        Option(["-A", "--all-namespaces"], is_flag=True, help="Look in every namespace."),
-        Option(["--force"], is_flag=True, help="Remove tracers that still run, too."),
-        Option(["-v", "--verbose"], is_flag=True, help="Say more about errors."),
-        *podoptions.kubectl_params(),
-    ]
-
-
-def cleanup_options(values: Mapping[str, Any]) -> PodCleanupOptions | None:
-    """Return where to clean up: in a cluster, or on this machine (None).
-
-    Raises:
-        UsageError: options that contradict each other.
-    """
-    if values["local"]:
-        if values["all_namespaces"] or values["namespace"]:
-            raise UsageError("--local is for this machine, which has no namespaces", "leave it out")
-        return None
-    if values["all_namespaces"] and values["namespace"]:
-        raise UsageError("--all-namespaces and --namespace contradict each other", "use one")
-    return PodCleanupOptions(podoptions.access(values), values["all_namespaces"], values["force"])
-
-
-def doctor_params() -> list[click.Parameter]:
-    """Return the options of `doctor`."""
-    return [
-        FirstWord(["pods"], nargs=-1, shell_complete=offer_pods),
-        Option(["-l", "--selector"], metavar="LABELS", help="Pods with these labels."),
-        Option(
-            ["-c", "--container"],
-            metavar="NAME",
-            help="That container of them alone.",
-            shell_complete=offer_containers,
-        ),
-        Option(
-            ["-o", "--output"],
-            type=click.Choice(("text", "json")),
-            default="text",
-            metavar="FORMAT",
-            help="text or json.",
-        ),
-        Option(["--no-color"], is_flag=True, help="No colour."),
-        Option(["-v", "--verbose"], is_flag=True, help="Say more about errors."),
-        *podoptions.kubectl_params(),
-        *podoptions.tracer_pod_params(),
-    ]
-
-
-def doctor_options(values: Mapping[str, Any], command: Sequence[str] | None) -> DoctorOptions:
-    """Return what `doctor` is asked.
-
-    Raises:
-        UsageError: options that contradict each other.
-    """
-    return DoctorOptions(
-        podoptions.access(values),
-        podoptions.pod_selection(values, command),
-        podoptions.tracer_pod_options(values),
-        values["output"],
-        values["no_color"],
     )
 
 

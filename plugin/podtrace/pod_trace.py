@@ -17,13 +17,14 @@ from podtrace.cluster.source import ClusterSource, dry_run
 from podtrace.cluster.target import Selection, TargetPod, resolve
 from podtrace.errors import EXIT_OK
 from podtrace.model.session import Session
-from podtrace.options import PodCleanupOptions, PodTraceOptions
+from podtrace.options import PodTraceOptions
 from podtrace.output import Output
 from podtrace.podoptions import PodSelection
 from podtrace.presentation import Tell, conclude, execute, is_terminal, live_view
 from podtrace.recording import RecordingWriter
 from podtrace.report.escape import printable
 from podtrace.run import View
+from podtrace.suboptions import PodCleanupOptions
 from podtrace.views import ProgressView, QuietView
 
 _NANOSECONDS = 1_000_000_000

@@ -11,7 +11,7 @@ from podtrace.errors import EXIT_OK, StartError
 from podtrace.local import installation
 from podtrace.local.process import TracerProcess, run_cleanup
 from podtrace.local.scope import TracerSettings
-from podtrace.options import ReplayOptions, TraceOptions
+from podtrace.options import TraceOptions
 from podtrace.output import Output
 from podtrace.pace import PacedSource
 from podtrace.presentation import (
@@ -26,6 +26,7 @@ from podtrace.recording import RecordingReader, RecordingWriter
 from podtrace.report.escape import printable
 from podtrace.run import View
 from podtrace.source import LineSource
+from podtrace.suboptions import ReplayOptions
 from podtrace.views import ProgressView, QuietView
 from podtrace.wire import schema
 from podtrace.wire.version import VERSION

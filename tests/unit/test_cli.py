@@ -16,7 +16,8 @@ from podtrace.errors import (
     PodtraceError,
     StartError,
 )
-from podtrace.options import ReplayOptions, TraceOptions
+from podtrace.options import TraceOptions
+from podtrace.suboptions import ReplayOptions
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from podtrace.cluster.interface import Object
 from podtrace.cluster.settings import LaunchSettings
 from podtrace.cluster.target import Selection
 from podtrace.errors import ClusterError, Interrupted, UsageError
-from podtrace.options import DoctorOptions
 from podtrace.podoptions import PodSelection, TracerPodOptions
+from podtrace.suboptions import DoctorOptions
 
 SETTINGS = LaunchSettings("registry.test/podtrace-tracer:1", "shop", 1.0)
 Script = Iterable[Any]
