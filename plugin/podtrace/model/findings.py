@@ -15,6 +15,7 @@ from podtrace.model.coverage import FULL, Coverage
 from podtrace.model.labels import Row, names_one_thing
 from podtrace.model.ledger import Ledger
 from podtrace.model.peers import PeerNames
+from podtrace.model.pod_notes import PodNote
 from podtrace.model.snapshot import Confidence, Issue, Severity
 from podtrace.model.thresholds import Thresholds
 from podtrace.model.wording import number, percent, seconds
@@ -33,7 +34,7 @@ class Facts:
     """What the rules look at.
 
     `lost_ratio` is the share of records and ticks that were lost; `peers` are names of addresses,
-    `pods` those of the pods among the targets.
+    `pods` those of the pods among the targets; `pod_notes` are what the cluster says of them.
     """
 
     ledger: Ledger
@@ -43,6 +44,7 @@ class Facts:
     lost_ratio: float
     peers: PeerNames
     pods: Mapping[int, str]
+    pod_notes: Sequence[PodNote] = ()
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ CRASH_SIGNALS = frozenset(
 
 MOST_LISTED = 5
 MOST_DETAIL = 120
+MOST_NOTE = 300
 
 
 def _oom_killed(facts: Facts) -> Finding | None:
@@ -80,6 +81,29 @@ def _container_restarted(facts: Facts) -> Finding | None:
         impact=40.0,
         explained_by=("oom_killed",),
         by_target=shares(facts.ledger.targets, lambda sums: sums.restarts),
+    )
+
+
+def _pod_state(facts: Facts) -> Finding | None:
+    notes = facts.pod_notes
+    if not notes:
+        return None
+    said = notes[0].text[:MOST_NOTE]
+    pods = len({note.pod for note in notes})
+    if pods > 1:
+        said = f"trouble with {number(pods, 'pod')}"
+    elif len(notes) > 1:
+        said += f", and {number(len(notes) - 1, 'more thing')}"
+    evidence = [f"pod {note.pod}: {note.text[:MOST_NOTE]}" for note in notes[:MOST_LISTED]]
+    rest = len(notes) - len(evidence)
+    return Finding(
+        severity="warning",
+        title=f"The cluster says: {said}",
+        evidence=(*evidence, *([f"and {number(rest, 'more thing')}"] if rest > 0 else [])),
+        next_step="Look at the last state and the previous log: kubectl describe pod, kubectl "
+        "logs --previous.",
+        samples=50,
+        impact=45.0,
     )
 
 
@@ -153,6 +177,13 @@ LIFECYCLE_RULES = (
         "a container was started again; a warning",
         (),
         _container_restarted,
+    ),
+    Rule(
+        "pod_state",
+        None,
+        "the cluster says that something is wrong with a pod, such as CrashLoopBackOff; a warning",
+        (),
+        _pod_state,
     ),
     Rule("pod_gone", None, "a pod was removed; told as info", (), _pod_gone),
     Rule(

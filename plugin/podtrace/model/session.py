@@ -25,6 +25,7 @@ from podtrace.model.notable import Notable, notable
 from podtrace.model.overview import start_of, summary_section, window_section
 from podtrace.model.patterns import connection_patterns, network_io
 from podtrace.model.peers import PeerNames
+from podtrace.model.pod_notes import PodNote
 from podtrace.model.quality import lost_ratio, quality_section
 from podtrace.model.recent import Recent
 from podtrace.model.rules import RULES
@@ -59,6 +60,7 @@ class Session:
         self._peers = PeerNames(self._recorded_names)
         self._decoder = Decoder()
         self._lines = 0
+        self._pod_notes: list[PodNote] = []
 
     @property
     def hello(self) -> dict[str, Any] | None:
@@ -104,6 +106,10 @@ class Session:
         are those that a recording has.
         """
         self._peers = PeerNames(names)
+
+    def note_pods(self, notes: Iterable[PodNote]) -> None:
+        """Add what the cluster says of the pods; each is evidence of a finding."""
+        self._pod_notes.extend(notes)
 
     def peer_names(self) -> dict[str, str]:
         """Return the names of the addresses that came in the stream."""
@@ -162,13 +168,14 @@ class Session:
         summary = summary_section(ledger, coverage)
         pods = self._fleet.pods
         seconds = ledger.measured_ns / NS_PER_SECOND
-        facts = Facts(ledger, coverage, limits, seconds, lost, peers, pods)
+        cpu = cpu_section(ledger, coverage)
+        facts = Facts(ledger, coverage, limits, seconds, lost, peers, pods, tuple(self._pod_notes))
         issues = find_issues(RULES, facts)
         return Snapshot(
             target=target,
             window=window,
             verdict=verdict(
-                window, summary, issues, lost, limits.lost_ratio, subject(target.members)
+                window, summary, issues, lost, limits.lost_ratio, subject(target.members), cpu
             ),
             summary=summary,
             time_budget=None,
@@ -177,7 +184,7 @@ class Session:
             connections=connections_section(ledger, coverage, peers, rows),
             filesystem=filesystem_section(ledger, coverage, rows),
             io_other=io_other_section(ledger, coverage),
-            cpu=cpu_section(ledger, coverage),
+            cpu=cpu,
             cpu_usage=cpu_usage_section(ledger, coverage, pods),
             process_activity=process_activity_section(ledger, coverage, pods),
             timeline=ledger.timeline.shown(

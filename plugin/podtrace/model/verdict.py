@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from podtrace.model.fleet import OPEN
-from podtrace.model.snapshot import Issue, Status, Summary, Verdict, Window
+from podtrace.model.snapshot import Cpu, Issue, Status, Summary, Verdict, Window
 from podtrace.model.wording import number, percent, seconds
 
 
@@ -16,6 +16,7 @@ def verdict(
     lost_ratio: float,
     lost_limit: float,
     subject: str | None = None,
+    cpu: Cpu | None = None,
 ) -> Verdict:
     """Say what is wrong first, what else, and whether the data can be trusted.
 
@@ -26,6 +27,7 @@ def verdict(
         lost_ratio: share of what was lost.
         lost_limit: share from which the numbers are not to be trusted.
         subject: the pods in words.
+        cpu: what the threads did, for a trace without any event.
     """
     worst = issues[0].severity if issues else None
     problems = [issue for issue in issues if issue.severity != "info"]
@@ -34,17 +36,20 @@ def verdict(
         lines = _problem_lines(problems, subject)
     else:
         lines = [_quiet_line(window, summary, len(issues), subject)]
+        if summary.events == 0:
+            lines.append(_idle_line(cpu))
     if doubt:
         lines.append(doubt)
-    return Verdict(status=_status(worst, window), lines=tuple(lines))
+    return Verdict(status=_status(worst, window, summary), lines=tuple(lines))
 
 
-def _status(worst: Status | None, window: Window) -> Status:
+def _status(worst: Status | None, window: Window, summary: Summary) -> Status:
     if worst in ("warning", "critical"):
         return worst
     if not window.complete and window.incomplete_reason != OPEN:
         return "incomplete"
-    return worst or "healthy"
+    # Without any event, a target that is well looks the same as one that hangs.
+    return worst or ("healthy" if summary.events else "info")
 
 
 def _problem_lines(problems: Sequence[Issue], subject: str | None) -> list[str]:
@@ -64,9 +69,23 @@ def _quiet_line(window: Window, summary: Summary, remarks: int, subject: str | N
     length = seconds(round(window.seconds, 1 if window.seconds >= 1 else 3))
     where = f" in {subject}" if subject else ""
     if not summary.events:
-        return f"Nothing happened{where} in {length}: no events to judge by."
+        return f"Nothing happened{where} in {length}: it is idle, or it hangs."
     text = f"No problem found{where} in {length} of {number(summary.events, 'event')}."
     return f"{text} See {number(remarks, 'remark')} below." if remarks else text
+
+
+def _idle_line(cpu: Cpu | None) -> str:
+    """Return what the threads did while there was no event."""
+    parts = []
+    if cpu is not None and cpu.on_cpu_seconds:
+        parts.append(f"used the CPU for {seconds(cpu.on_cpu_seconds)}")
+    blocked = {} if cpu is None else cpu.blocked_by_reason or {}
+    blocked_seconds = sum(blocked.values())
+    if blocked_seconds:
+        reason = max(blocked, key=lambda name: blocked[name])
+        parts.append(f"were blocked for {seconds(blocked_seconds)}, most of it by {reason}")
+    did = f"Threads {' and '.join(parts)}. " if parts else ""
+    return f"{did}Threads that slept all the time are not seen."
 
 
 def _doubt(window: Window, lost_ratio: float, lost_limit: float) -> str | None:

@@ -154,7 +154,7 @@ def test_evidence_prints_its_threshold(fault: str, thresholds: list[str]) -> Non
 
 def test_every_rule_can_find_something() -> None:
     notes = {"dns_search_list", "dns_pending", "connect_target_failing", "disk_wait", "data_lost"}
-    notes.add("pod_gone")
+    notes |= {"pod_gone", "pod_state"}
     assert {rule.id for rule in RULES} == {*FAULTS, *notes}
 
 

@@ -22,6 +22,7 @@ from factories import (
 )
 from podtrace.model.blame import concerned_pods
 from podtrace.model.peers import PeerNames
+from podtrace.model.pod_notes import PodNote
 from podtrace.model.session import Session
 from podtrace.model.snapshot import Issue, Snapshot, to_tree
 from unit.model.test_session import VALIDATOR
@@ -188,6 +189,36 @@ def test_many_restarts_are_listed_in_part() -> None:
     assert evidence[0] == "150 restarts while tracing (threshold 1)"
     assert len(evidence) == 7
     assert evidence[-1] == "and 145 more times"
+
+
+LOOPS = "container app is in CrashLoopBackOff: 4 restarts, last exit code 3"
+
+
+def test_what_the_cluster_says_of_a_pod_is_a_warning() -> None:
+    folded = session([pod(1)], tick())
+    folded.note_pods([PodNote("shop/web-0", LOOPS)])
+    found = folded.snapshot()
+    VALIDATOR.validate(to_tree(found))
+    said = issue(found, "pod_state")
+    assert (said.severity, said.title) == ("warning", f"The cluster says: {LOOPS}")
+    assert said.evidence == (f"pod shop/web-0: {LOOPS}",)
+    assert found.verdict.status == "warning"
+    assert found.verdict.lines == (f"Warning: shop/web-0: The cluster says: {LOOPS}.",)
+
+
+def test_notes_on_many_pods_are_listed_in_part() -> None:
+    folded = session([pod(1), pod(2)], tick())
+    folded.note_pods(PodNote(f"shop/web-{number}", LOOPS) for number in range(8))
+    said = issue(folded.snapshot(), "pod_state")
+    assert said.title == "The cluster says: trouble with 8 pods"
+    assert len(said.evidence) == 6
+    assert said.evidence[-1] == "and 3 more things"
+
+
+def test_several_notes_on_one_pod_are_counted() -> None:
+    folded = session([pod(1)], tick())
+    folded.note_pods([PodNote("shop/web-0", LOOPS), PodNote("shop/web-0", "not ready")])
+    assert issue(folded.snapshot(), "pod_state").title.endswith("code 3, and 1 more thing")
 
 
 def test_removed_pod_is_told_as_info() -> None:

@@ -204,8 +204,30 @@ def test_measured_and_nothing_happened_is_zero() -> None:
     assert found.dns.latency.p50_seconds is None
     assert found.cpu.throttled_seconds == 0
     assert found.process_activity == ()
-    assert found.verdict.status == "healthy"
-    assert found.verdict.lines == ("Nothing happened in 1 s: no events to judge by.",)
+    assert found.verdict.status == "info"
+    assert found.verdict.lines == (
+        "Nothing happened in 1 s: it is idle, or it hangs.",
+        "Threads that slept all the time are not seen.",
+    )
+
+
+def test_verdict_without_events_says_what_the_threads_did() -> None:
+    busy = [
+        series("cpu", count=0, sum_ns=SECOND // 4),
+        series("blocked", duration_ns=[SECOND // 2], reason="lock"),
+        series("blocked", duration_ns=[SECOND // 10], reason="disk"),
+    ]
+    found = report(hello(), tick(*busy), end())
+    assert found.verdict.status == "info"
+    assert found.verdict.lines[1] == (
+        "Threads used the CPU for 250 ms and were blocked for 600 ms, most of it by lock. "
+        "Threads that slept all the time are not seen."
+    )
+
+
+def test_trace_without_events_that_broke_off_is_incomplete() -> None:
+    found = report(hello(), tick())
+    assert found.verdict.status == "incomplete"
 
 
 def test_blank_section_is_null_and_told() -> None:

@@ -383,7 +383,13 @@ def idle() -> Snapshot:
     return Snapshot(
         target=target(),
         window=window(3.0),
-        verdict=Verdict("healthy", ("Nothing happened: the target was idle for 3.00 s.",)),
+        verdict=Verdict(
+            "info",
+            (
+                "Nothing happened in 3 s: it is idle, or it hangs.",
+                "Threads that slept all the time are not seen.",
+            ),
+        ),
         summary=Summary(0, 0.0, 0, NOTHING, 1, 0, 0),
         time_budget=None,
         dns=Dns(latency(), 0, {}, 0, 5.0, 0, 0, ()),

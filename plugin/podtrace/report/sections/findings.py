@@ -17,7 +17,10 @@ def issues(snapshot: Snapshot, style: Style) -> list[str]:
     if not lines:
         if snapshot.summary.events is None:
             return sentence("Cannot be told: no data arrived.", style)
-        lines = ["", *sentence("None: every measured value is within its threshold.", style)]
+        none = "None: every measured value is within its threshold."
+        if not snapshot.summary.events:
+            none = "None, but there was no event to judge by."
+        lines = ["", *sentence(none, style)]
     blind = [degraded.section for degraded in snapshot.quality.degraded_sections]
     if blind:
         text = f"Not, or only partly, examined: {listing(blind)} (see Trace Quality)."
