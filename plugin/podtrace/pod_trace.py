@@ -16,6 +16,7 @@ from podtrace.cluster.settings import LaunchSettings
 from podtrace.cluster.source import ClusterSource, dry_run
 from podtrace.cluster.target import Selection, TargetPod, resolve
 from podtrace.errors import EXIT_OK
+from podtrace.model.pod_notes import PodNote
 from podtrace.model.session import Session
 from podtrace.options import PodTraceOptions
 from podtrace.output import Output
@@ -58,6 +59,9 @@ def run_pod_trace(options: PodTraceOptions, tell: Tell) -> int:
     source = ClusterSource(api, pods, settings, view.say)
     session.streams_expected = len(source.nodes)
     session.name_nodes(source.nodes)
+    session.note_pods(
+        PodNote(f"{pod.namespace}/{pod.name}", said) for pod in pods for said in pod.complaints
+    )
     names.start()
     try:
         outcome = execute(
@@ -84,7 +88,9 @@ def run_pod_cleanup(options: PodCleanupOptions) -> int:
     api = Api.connect(options.access)
     namespace = None if options.all_namespaces else api.namespace
     done = cleanup.clean_up(api, namespace, force=options.force)
-    text = "".join(f"{printable(line)}\n" for line in done.lines) or "nothing was left behind\n"
+    where = "any namespace" if namespace is None else f"namespace {namespace}"
+    nothing = f"nothing was left behind in {where}"
+    text = "".join(f"{printable(line)}\n" for line in done.lines or (nothing,))
     Output(sys.stdout).write_with(lambda stream: stream.write(text))
     done.check()
     return EXIT_OK

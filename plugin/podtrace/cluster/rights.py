@@ -119,7 +119,8 @@ def missing_rights_error(
         missing = [right for right in needed if not allowed[right]]
     except ClusterError:
         missing = []
-    with_choice = refusal is not None and not missing
+    # Whoever asked for more than pods by their names is to ask for rights once only.
+    with_choice = refusal is not None and 'cannot get resource "pods"' not in refusal.message
     where = f"namespace {namespace}"
     if missing:
         message = f"you may not {', '.join(str(right) for right in missing)}"

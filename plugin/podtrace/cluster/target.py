@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
+from podtrace.cluster.complaints import complaints_of
 from podtrace.cluster.interface import ApiLike, Object
 from podtrace.cluster.nodes import check_node
 from podtrace.cluster.objects import Fields, listed, mapping, name_of, namespace_of, text, uid_of
@@ -74,6 +75,7 @@ class TargetPod:
         node: where it runs.
         containers: all of them, in the order of the pod's specification, init containers first.
         only: names of the containers to trace; empty for all.
+        complaints: what its status says is wrong, a sentence for each container.
     """
 
     number: int
@@ -84,6 +86,7 @@ class TargetPod:
     node: str
     containers: tuple[TargetContainer, ...]
     only: tuple[str, ...] = ()
+    complaints: tuple[str, ...] = ()
 
 
 def resolve(api: ApiLike, selection: Selection, choose: Choose) -> list[TargetPod]:
@@ -252,6 +255,7 @@ def _targets(pods: Sequence[Fields], container: str | None) -> list[TargetPod]:
             node=text(mapping(pod, "spec"), "nodeName"),
             containers=containers,
             only=() if container is None else (container,),
+            complaints=complaints_of(pod),
         )
         for number, (pod, containers) in enumerate(chosen, 1)
     ]

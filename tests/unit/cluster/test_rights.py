@@ -156,3 +156,11 @@ def test_cluster_that_does_not_say_who_may_what_still_gets_a_role() -> None:
     error = missing_rights_error(api, "shop")
     assert error.message == "you lack a right in namespace shop"
     assert bindings("\n".join(error.details))[0]["subjects"][0]["name"] == "USER"
+
+
+def test_who_asked_for_a_workload_is_given_the_rights_for_workloads_at_once() -> None:
+    api = FakeApi()
+    api.deny("create", "pods", "shop")
+    said = refusal(403, "Forbidden", 'deployments.apps "x" is forbidden: User "jane" cannot get')
+    text = "\n".join(missing_rights_error(api, "shop", said).details[1:])
+    assert "get apps/deployments shop" in granted(text)
