@@ -17,7 +17,7 @@ import pytest
 from bpf_sources import DEFINITIONS, HEADER, compiled, needs_compiler
 from podtrace.wire import schema
 from podtrace.wire.histogram import SLOTS
-from podtracer import bpf, loader, maps, plan, records
+from podtracer import bpf, loading, maps, plan, records
 
 LAYOUTS = {
     "series_key": (records.SERIES_KEY, "label process slot metric target"),
@@ -214,7 +214,7 @@ def test_maps_are_opened_with_the_sizes_of_their_declarations(
     header: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = {}
-    names = {number: name for number, name in enumerate(loader.MAPS)}
+    names = {number: name for number, name in enumerate(loading.MAPS)}
 
     class Noted(bpf.Map):
         def __init__(self, fd: int, key_bytes: int, value_bytes: int, entries: int) -> None:
@@ -232,9 +232,9 @@ def test_maps_are_opened_with_the_sizes_of_their_declarations(
     declared = {name: (size(k), size(v)) for name, (k, v) in declared_maps().items()}
     assert opened == {name: declared[name] for name in opened}
     # The ring buffer is mapped, not opened; the loader alone fills the kinds of system calls.
-    assert set(opened) == set(loader.MAPS) - {"events", "syscall_kinds"}
+    assert set(opened) == set(loading.MAPS) - {"events", "syscall_kinds"}
 
 
 def test_every_map_that_is_handed_over_is_declared() -> None:
-    assert set(loader.MAPS) - set(declared_maps()) == {"events"}
+    assert set(loading.MAPS) - set(declared_maps()) == {"events"}
     assert "BPF_RINGBUF_OUTPUT(events," in HEADER

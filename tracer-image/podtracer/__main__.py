@@ -7,13 +7,9 @@ import math
 import os
 import sys
 
-from podtracer import cgroups, lifetime, pods
-from podtracer.command import remove_leftovers
-from podtracer.emit import Stream, StreamClosed
-from podtracer.own_pod import own_pod
+from podtracer import lifetime, pods
+from podtracer.loader import Loader
 from podtracer.plan import Thresholds
-from podtracer.request import Request
-from podtracer.tracer import run
 
 
 def _seconds(text: str) -> float:
@@ -65,18 +61,39 @@ def main(argv: list[str]) -> int:
         parser.error("--command needs -- COMMAND, and -- COMMAND needs --command")
     lifetime.set_name("podtracer")
     if options.cleanup:
-        for folder in remove_leftovers(cgroups.hierarchies()):
-            sys.stdout.write(f"{folder}\n")
-        return 0
+        return _clean_up()
     if options.limit is not None:
         lifetime.limit_life(options.limit)
     if options.parent is not None:
         lifetime.die_with_parent_of(options.parent)
+    hidden = frozenset(filter(None, os.environ.get("PODTRACE_HIDE", "").split(",")))
+    with Loader(hidden) as loader:
+        return _trace(options, tuple(command), hidden, loader)
+
+
+def _clean_up() -> int:
+    from podtracer import cgroups
+    from podtracer.command import remove_leftovers
+
+    for folder in remove_leftovers(cgroups.hierarchies()):
+        sys.stdout.write(f"{folder}\n")
+    return 0
+
+
+def _trace(
+    options: argparse.Namespace, command: tuple[str, ...], hidden: frozenset[str], loader: Loader
+) -> int:
+    # While the loader's child imports the compiler.
+    from podtracer.emit import Stream, StreamClosed
+    from podtracer.own_pod import own_pod
+    from podtracer.request import Request
+    from podtracer.tracer import run
+
     request = Request(
         cgroup=options.cgroup,
         pid=options.pid,
         container=options.container,
-        command=tuple(command),
+        command=command,
         pods=options.pods or (),
         name=options.name,
         seconds=options.seconds,
@@ -85,11 +102,11 @@ def main(argv: list[str]) -> int:
         parent=options.parent,
         uid=options.uid,
         gid=options.gid,
-        hidden=frozenset(filter(None, os.environ.get("PODTRACE_HIDE", "").split(","))),
+        hidden=hidden,
         own=own_pod(),
     )
     try:
-        return run(request, Stream(sys.stdout.fileno()))
+        return run(request, Stream(sys.stdout.fileno()), loader)
     except StreamClosed:
         return 1
 

@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from podtrace.wire.schema import EVENT
-from podtracer import cgroups, loader
+from podtracer import cgroups
 from podtracer.arrivals import Arrivals
 from podtracer.command import Command, remove_leftovers
 from podtracer.containers import ContainerNames
@@ -23,6 +23,7 @@ from podtracer.errors import TracerError, defect
 from podtracer.following import Following
 from podtracer.hello import hello_fields
 from podtracer.listeners import Listeners
+from podtracer.loader import Loader, Stopped
 from podtracer.maps import OpenMaps
 from podtracer.node_errors import on_node
 from podtracer.own_memory import own_memory_file
@@ -41,8 +42,8 @@ _TOO_LATE = TracerError(
 )
 
 
-def run(request: Request, stream: Stream) -> int:
-    """Trace and write the stream; return the process's exit code."""
+def run(request: Request, stream: Stream, loader: Loader) -> int:
+    """Trace with what `loader` loads and write the stream; return the process's exit code."""
     stops = Stops(marked_first=request.own.bare)
     command = None
     try:
@@ -52,10 +53,10 @@ def run(request: Request, stream: Stream) -> int:
             known = cgroups.hierarchies()
             command = Command(request.command, request.uid, request.gid, known)
         scope = scope_of(request, command)
-        return _Run(request, stream, scope, command, stops).run()
+        return _Run(request, stream, loader, scope, command, stops).run()
     except StreamClosed:
         return 1
-    except loader.Stopped:
+    except Stopped:
         if stops.expired:
             _tell(request, stream, _TOO_LATE)
         return 1
@@ -77,12 +78,14 @@ class _Run:
         self,
         request: Request,
         stream: Stream,
+        loader: Loader,
         scope: Scope,
         command: Command | None,
         stops: Stops,
     ) -> None:
         self._request = request
         self._stream = stream
+        self._loader = loader
         self._scope = scope
         self._command = command
         self._stops = stops
@@ -112,7 +115,7 @@ class _Run:
 
     def run(self) -> int:
         check = self._listeners.check if self._listeners is not None else lambda: None
-        self._loaded = loader.load(self._plan, self._stops, meanwhile=check)
+        self._loaded = self._loader.load(self._plan, self._stops, meanwhile=check)
         try:
             self._open_tables()
             self._following = Following(self._scope, self._loaded, self._maps)

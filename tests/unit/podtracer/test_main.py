@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -11,7 +12,9 @@ import pytest
 from podtrace.wire.codec import Decoder
 from podtracer import __main__ as command_line
 from podtracer import lifetime
+from podtracer import tracer as tracer_run
 from podtracer.emit import Stream, StreamClosed
+from podtracer.loader import Loader
 from podtracer.own_pod import OwnPod
 from podtracer.plan import Thresholds
 from podtracer.pods import Pod
@@ -25,11 +28,12 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
     """Return the requests that the command line makes, which are not carried out."""
     made: list[Request] = []
 
-    def run(request: Request, stream: Stream) -> int:
+    def run(request: Request, stream: Stream, loader: Loader) -> int:
         made.append(request)
         return 0
 
-    monkeypatch.setattr(command_line, "run", run)
+    monkeypatch.setattr(tracer_run, "run", run)
+    monkeypatch.setattr(command_line, "Loader", lambda hidden: contextlib.nullcontext())
     monkeypatch.setattr(lifetime, "set_name", lambda name: None)
     monkeypatch.delenv("PODTRACE_HIDE", raising=False)
     return made
@@ -101,10 +105,10 @@ def test_tracer_is_bound_to_the_parent_that_is_named(
 def test_a_closed_stream_is_no_success(
     requests: list[Request], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(request: Request, stream: Stream) -> int:
+    def run(request: Request, stream: Stream, loader: Loader) -> int:
         raise StreamClosed
 
-    monkeypatch.setattr(command_line, "run", run)
+    monkeypatch.setattr(tracer_run, "run", run)
     assert command_line.main(["--pid", "1"]) == 1
 
 
