@@ -24,6 +24,8 @@ from podtrace.wire.schema import OTHER_PROCESSES
 
 MAX_PROCESSES = 1000
 """Rows of a list of processes; the rest is one row, so that the sums hold."""
+SANDBOX = "pause"
+"""Name of the process that holds the namespaces of a pod."""
 
 
 def filesystem_section(ledger: Ledger, coverage: Coverage, limit: int) -> Filesystem | None:
@@ -122,7 +124,11 @@ def cpu_usage_section(
         return None
     waits_measured = coverage.metric("run_queue")
     ranked = sorted(
-        (item for item in ledger.processes if item.real or item.cpu_ns or item.run_queue_ns),
+        (
+            item
+            for item in ledger.processes
+            if (item.real and not _is_idle_sandbox(item, pods)) or item.cpu_ns or item.run_queue_ns
+        ),
         key=lambda item: (-item.cpu_ns, item.host_pid, item.target),
     )
     return tuple(
@@ -166,6 +172,11 @@ def process_activity_section(
         )
         for process in _limited(ranked)
     )
+
+
+def _is_idle_sandbox(process: Process, pods: Mapping[int, str]) -> bool:
+    """Return whether it only holds the namespaces of a pod."""
+    return process.name == SANDBOX and process.target in pods and not process.total_events
 
 
 def _limited(ranked: list[Process]) -> list[Process]:

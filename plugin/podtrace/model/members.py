@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 from podtrace.model.coverage import Coverage
 from podtrace.model.fleet import Fleet
@@ -14,12 +15,13 @@ from podtrace.model.targets import FILE_OPERATIONS
 from podtrace.model.wording import number
 
 MOST_CONTAINERS = 50
+_UNNAMED = re.compile("[0-9a-f]{12}")
 
 
 def target_section(fleet: Fleet, ledger: Ledger, coverage: Coverage) -> Target:
     """Return the target with a member for each of hello's targets."""
     hello = fleet.hello or {}
-    containers = _containers(ledger)
+    containers = _containers(ledger, fleet.pods)
     members = tuple(
         _member(item, node, ledger, coverage, containers.get(item.get("id") or 0, {}))
         for node, item in fleet.targets
@@ -53,11 +55,16 @@ def subject(members: Sequence[TargetMember]) -> str | None:
     return f"{pods} of {number(len(namespaces), 'namespace')}"
 
 
-def _containers(ledger: Ledger) -> dict[int, dict[str, None]]:
-    """Return the names of containers that processes were seen in, by target."""
+def _containers(ledger: Ledger, pods: Mapping[int, str]) -> dict[int, dict[str, None]]:
+    """Return the names of containers that processes were seen in, by target.
+
+    A container of a pod that nobody named, its sandbox above all, has the start of its id there.
+    """
     found: dict[int, dict[str, None]] = {}
     for process in ledger.processes:
         if process.container is not None:
+            if process.target in pods and _UNNAMED.fullmatch(process.container):
+                continue
             names = found.setdefault(process.target, {})
             if len(names) < MOST_CONTAINERS:
                 names[process.container] = None

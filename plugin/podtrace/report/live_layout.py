@@ -13,7 +13,7 @@ from podtrace.report.live_frame import Frame, Kind
 from podtrace.report.measures import endpoint
 from podtrace.report.quantities import count, duration, percent, rate, size, span
 from podtrace.report.sections.overview import target_name
-from podtrace.report.sections.places import place_cells, place_columns
+from podtrace.report.sections.places import Placed, Places
 from podtrace.report.sections.pods import has_several_pods, pod_of
 from podtrace.report.style import Style
 from podtrace.report.table import INDENT, Cell, name, number, table
@@ -187,7 +187,11 @@ def _pods(frame: Frame, style: Style, room: int) -> list[str]:
 def _processes(frame: Frame, style: Style, room: int) -> list[str]:
     activity = frame.snapshot.process_activity or ()
     usage = frame.snapshot.cpu_usage or ()
+    rows: tuple[Placed, ...] = (*usage, *activity)
     several = has_several_pods(frame.snapshot.target)
+    # The one container of a single pod says nothing that the header does not.
+    told = several or len({row.container for row in rows if row.container}) > 1
+    places = Places(rows if told else (), several, style)
     events = {(row.pod, row.host_pid, row.process): row for row in activity}
     ranked: list[tuple[Cell, ...]] = []
     for use in usage:
@@ -196,7 +200,7 @@ def _processes(frame: Frame, style: Style, room: int) -> list[str]:
             (
                 str(use.pid) if use.pid is not None else "",
                 use.process,
-                *place_cells(use, (), several),
+                *places.cells(use),
                 percent(use.cpu_percent / 100),
                 count(row.events if row else 0),
                 count(row.errors if row else 0),
@@ -206,7 +210,7 @@ def _processes(frame: Frame, style: Style, room: int) -> list[str]:
         (
             str(row.pid) if row.pid is not None else "",
             row.process,
-            *place_cells(row, (), several),
+            *places.cells(row),
             percent(0.0) if usage else "-",
             count(row.events),
             count(row.errors),
@@ -216,7 +220,7 @@ def _processes(frame: Frame, style: Style, room: int) -> list[str]:
     columns = (
         number("PID", 5),
         name("top processes"),
-        *place_columns((), several),
+        *places.columns,
         number("CPU", 7),
         number("events", 7),
         number("errors"),

@@ -90,6 +90,23 @@ def test_figure_of_a_pod_that_was_not_measured_is_null() -> None:
     assert (only.connects_failed, only.retransmits) == (0, 0)
 
 
+def test_sandbox_of_a_pod_is_no_process_and_no_container_of_it() -> None:
+    sandbox = process(110, "pause", target=1, container="0123456789ab")
+    app = process(100, "pause", target=1, container="web")
+    found = report([pod(1)], tick(sandbox, app, series("read", count=1, process=100, target=1)))
+    assert found.cpu_usage
+    assert [row.container for row in found.cpu_usage] == ["web"]
+    assert found.target.members[0].containers == ("web",)
+    listed = report([pod(1, containers=["0123456789ab"])], tick(sandbox))
+    assert listed.target.members[0].containers == ("0123456789ab",)
+
+
+def test_sandbox_that_used_the_cpu_is_listed() -> None:
+    sandbox = process(110, "pause", target=1, container="0123456789ab")
+    work = series("cpu", count=0, sum_ns=SECOND // 2, process=110, target=1)
+    assert len(report([pod(1)], tick(sandbox, work)).cpu_usage or ()) == 1
+
+
 def test_process_belongs_to_the_pod_of_its_target() -> None:
     found = report(
         [pod(1), pod(2)],

@@ -161,6 +161,21 @@ def test_large_frame_says_of_which_pod_a_process_is() -> None:
     assert not any("pods" in line for line in frame_lines(busy_frame(), 12.0, Style(), 45))
 
 
+def test_processes_of_several_containers_say_of_which_they_are() -> None:
+    snapshot = examples.pod()
+    assert snapshot.cpu_usage is not None
+    uses = tuple(
+        dataclasses.replace(snapshot.cpu_usage[0], container=container)
+        for container in ("app", "sidecar")
+    )
+    several = dataclasses.replace(snapshot, cpu_usage=uses)
+    lines = frame_lines(dataclasses.replace(busy_frame(), snapshot=several), 1.0, Style(), 45)
+    assert any("top processes" in line and "container" in line for line in lines)
+    assert any("burner" in line and "sidecar" in line for line in lines)
+    lines = frame_lines(dataclasses.replace(busy_frame(), snapshot=snapshot), 1.0, Style(), 45)
+    assert not any("top processes" in line and "container" in line for line in lines)
+
+
 def test_many_pods_say_how_many_are_left_out() -> None:
     snapshot = examples.pods()
     many = dataclasses.replace(snapshot.target, members=snapshot.target.members * 5)

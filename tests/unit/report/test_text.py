@@ -157,6 +157,66 @@ def test_table_of_pods_leaves_out_what_did_not_happen() -> None:
     )
 
 
+def containers_of_pods(*pods: str) -> Snapshot:
+    """Return a report with two containers in each pod."""
+    snapshot = examples.pods()
+    assert snapshot.cpu_usage is not None
+    use = snapshot.cpu_usage[0]
+    rows = (
+        dataclasses.replace(use, pod=pod, container=container)
+        for pod in pods
+        for container in ("app", "log-shipper")
+    )
+    return dataclasses.replace(snapshot, cpu_usage=tuple(rows))
+
+
+@pytest.mark.parametrize("style", [Style(), ASCII], ids=["utf8", "ascii"])
+def test_process_keeps_its_container_and_the_end_of_its_pod(style: Style) -> None:
+    snapshot = containers_of_pods(
+        "orders-of-the-shop-568f7c9b4d-abcde", "orders-of-the-shop-568f7c9b4d-fghij"
+    )
+    lines = [line for line in report_lines(snapshot, style) if "burner  " in line]
+    ends = ["abcde/app ", "abcde/log-shipper ", "fghij/app ", "fghij/log-shipper "]
+    assert [end in line for end, line in zip(ends, lines, strict=True)] == [True] * 4
+    assert all("  order" in line and style.ellipsis in line for line in lines[::2])
+
+
+def test_pods_with_the_same_last_part_keep_what_tells_them_apart() -> None:
+    snapshot = containers_of_pods(f"a{'-long' * 9}-web-0", f"a{'-long' * 9}-db-0")
+    lines = "\n".join(report_lines(snapshot))
+    assert "web-0/log-shipper" in lines
+    assert "db-0/log-shipper" in lines
+
+
+def timeline_of(*buckets: tuple[float, int]) -> list[str]:
+    """Return the lines of the timeline of buckets of a second, by seconds and events."""
+    snapshot = examples.busy()
+    first = snapshot.timeline.buckets[0]
+    rows = tuple(
+        dataclasses.replace(
+            first, seconds=seconds, events=events, events_per_second=events / seconds
+        )
+        for seconds, events in buckets
+    )
+    section = dataclasses.replace(snapshot.timeline, bucket_seconds=1, buckets=rows)
+    lines = report_lines(dataclasses.replace(snapshot, timeline=section))
+    start = lines.index("Activity Timeline") + 2
+    return lines[start : start + len(rows) + 2]
+
+
+def test_short_last_bucket_does_not_set_the_scale_of_the_timeline() -> None:
+    told, _, one, two, short = timeline_of((1.0, 40), (0.6, 30), (0.00128, 4))
+    assert told.endswith("the longest bar is 50.0/s.")
+    assert [line.count("█") for line in (one, two, short)] == [26, 32, 3]
+    assert short.endswith("only 1.28 ms")
+
+
+def test_short_bucket_alone_has_its_rate() -> None:
+    told, _, only = timeline_of((0.1, 4))
+    assert told.endswith("the longest bar is 40.0/s.")
+    assert only.count("█") == 32
+
+
 def test_plain_stream_gets_no_escape_sequence() -> None:
     stream = io.StringIO()
     write_text(examples.busy(), stream)

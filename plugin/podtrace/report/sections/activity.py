@@ -1,11 +1,13 @@
 """Who did it and when: events by process, over time, and in bursts."""
 
-from podtrace.model.snapshot import ProcessActivity, Snapshot, TimelineBucket
+from dataclasses import dataclass
+
+from podtrace.model.snapshot import ProcessActivity, Snapshot, Timeline, TimelineBucket
 from podtrace.report.instants import moment, time_of_day
 from podtrace.report.measures import TOP, absent, caveat, in_window
 from podtrace.report.prose import more, plural, rule, sentence
 from podtrace.report.quantities import count, duration, percent, rate
-from podtrace.report.sections.places import place_cells, place_columns
+from podtrace.report.sections.places import Places
 from podtrace.report.sections.pods import has_several_pods
 from podtrace.report.style import Style
 from podtrace.report.table import Cell, name, number, table
@@ -30,10 +32,11 @@ def processes(snapshot: Snapshot, style: Style) -> list[str]:
     if not activity:
         return lines + sentence(f"No process caused an event {in_window(snapshot)}.", style)
     pods = has_several_pods(snapshot.target)
+    places = Places(activity, pods, style)
     columns = [
         number("PID", 5),
         name("process"),
-        *place_columns(activity, pods),
+        *places.columns,
         number("events", 6),
         *([] if pods else [number("share", 6)]),
         number("errors"),
@@ -42,10 +45,7 @@ def processes(snapshot: Snapshot, style: Style) -> list[str]:
         number("conn"),
         number("files"),
     ]
-    rows = [
-        _activity_row(process, place_cells(process, activity, pods), pods)
-        for process in activity[:TOP]
-    ]
+    rows = [_activity_row(process, places.cells(process), pods) for process in activity[:TOP]]
     lines += [*table(columns, rows, style), *more(TOP, activity, style)]
     if any(process.entered for process in activity[:TOP]):
         note = "+ entered the target from outside (an exec'd shell, a runtime's helper)"
@@ -58,7 +58,8 @@ def timeline(snapshot: Snapshot, style: Style) -> list[str]:
     section = snapshot.timeline
     if not section.buckets:
         return sentence(absent(snapshot), style)
-    peak = max((bucket.events_per_second or 0.0 for bucket in section.buckets), default=0.0)
+    rates = _bar_rates(section)
+    peak = max(rates.scale, default=0.0)
     scale = f"the longest bar is {rate(peak)}" if peak else "there was none"
     text = f"Events in buckets of {plural(section.bucket_seconds, 'second')}, UTC; {scale}."
     lines = sentence(text, style)
@@ -69,12 +70,10 @@ def timeline(snapshot: Snapshot, style: Style) -> list[str]:
         (
             moment(bucket.start) or "" if long else time_of_day(bucket.start),
             count(bucket.events) if bucket.events is not None else "",
-            style.bar(bucket.events_per_second / peak, bar)
-            if peak and bucket.events_per_second
-            else "",
+            style.bar(speed / peak, bar) if peak and speed else "",
             _remark(bucket, section.bucket_seconds),
         )
-        for bucket in section.buckets
+        for bucket, speed in zip(section.buckets, rates.bars, strict=True)
     ]
     columns = (
         name("from", flexible=False, least=8),
@@ -83,6 +82,31 @@ def timeline(snapshot: Snapshot, style: Style) -> list[str]:
         name("", flexible=False),
     )
     return lines + table(columns, rows, style)
+
+
+@dataclass(frozen=True)
+class _Rates:
+    """The rate that each bar stands for, and those among them that set the scale."""
+
+    bars: tuple[float, ...]
+    scale: tuple[float, ...]
+
+
+def _bar_rates(section: Timeline) -> _Rates:
+    """Return rates of buckets; one measured for less than half of its length tells a count.
+
+    Four events in the last millisecond are no thousands a second.
+    """
+    rates = [bucket.events_per_second or 0.0 for bucket in section.buckets]
+    long = [bucket.seconds >= section.bucket_seconds / 2 for bucket in section.buckets]
+    scale = tuple(rate for rate, counts in zip(rates, long, strict=True) if counts)
+    if not any(scale):
+        return _Rates(tuple(rates), tuple(rates))
+    bars = [
+        rate if counts else (bucket.events or 0) / section.bucket_seconds
+        for bucket, rate, counts in zip(section.buckets, rates, long, strict=True)
+    ]
+    return _Rates(tuple(bars), scale)
 
 
 def bursts(snapshot: Snapshot, style: Style) -> list[str]:

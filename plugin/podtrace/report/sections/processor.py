@@ -4,7 +4,7 @@ from podtrace.model.snapshot import Cpu, CpuUse, Snapshot
 from podtrace.report.measures import TOP, absent, caveat, in_window, known, latency_table
 from podtrace.report.prose import facts, more, sentence
 from podtrace.report.quantities import count, duration, percent
-from podtrace.report.sections.places import place_cells, place_columns
+from podtrace.report.sections.places import Places
 from podtrace.report.sections.pods import has_several_pods
 from podtrace.report.style import Style
 from podtrace.report.table import Cell, name, number, table
@@ -43,17 +43,17 @@ def usage(snapshot: Snapshot, style: Style) -> list[str]:
     lines = caveat(snapshot, style, "cpu_usage")
     if not uses:
         return lines + sentence(f"No process of the target ran {in_window(snapshot)}.", style)
-    pods = has_several_pods(snapshot.target)
+    places = Places(uses, has_several_pods(snapshot.target), style)
     columns = [
         number("PID", 5),
         number("host PID"),
         name("process"),
-        *place_columns(uses, pods),
+        *places.columns,
         number("CPU time", 8),
         number("of a core"),
         number("waited", 8),
     ]
-    rows = [_usage_row(use, place_cells(use, uses, pods)) for use in uses[:TOP]]
+    rows = [_usage_row(use, places.cells(use)) for use in uses[:TOP]]
     lines += [*table(columns, rows, style), *more(TOP, uses, style)]
     total = sum(use.cpu_seconds for use in uses)
     share = sum(use.cpu_percent for use in uses) / 100
