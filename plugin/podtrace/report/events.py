@@ -105,13 +105,14 @@ def _dns_timeout(event: Notable) -> str:
 
 def _slow_file(event: Notable) -> str:
     volume = f", {size(event.bytes)}" if event.bytes else ""
-    return f"slow: {_action(event)} by {_who(event)} took {_took(event)}{volume}"
+    return f"slow: {_took(event)} by {_who(event)}{volume}: {_action(event)}"
 
 
 def _long_block(event: Notable) -> str:
     doing = _BLOCKED_ON.get(event.reason or "other", "off the CPU")
-    where = f" ({_action(event)})" if event.operation or event.path else ""
-    return f"blocked: {_who(event)} {doing} for {_took(event)}{where}"
+    where = f": {_action(event)}" if event.operation or event.path else ""
+    # The path comes last: it may be of any length, and lines are cut at their end.
+    return f"blocked: {_took(event)}, {_who(event)} {doing}{where}"
 
 
 def _oom_kill(event: Notable) -> str:

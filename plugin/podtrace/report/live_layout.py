@@ -65,6 +65,12 @@ def _header(frame: Frame, elapsed_seconds: float, style: Style) -> list[str]:
         trouble.insert(0, f"{broken} of {len(quality.probes)} probes not attached")
     if window.incomplete_reason not in (None, OPEN):
         trouble.insert(0, window.incomplete_reason or "")
+    waiting = [tracer for tracer in quality.tracers if not tracer.ticks]
+    if waiting and window.incomplete_reason == OPEN:
+        came, of = len(quality.tracers) - len(waiting), len(quality.tracers)
+        names = ", ".join(tracer.node or f"tracer {tracer.stream}" for tracer in waiting)
+        text = f"counting on {came} of {of} nodes; waiting for {names}"
+        lines += [style.text(text, style.width)] if of > 1 else []
     if trouble:
         lines.append(style.text(f"{DEGRADED}{', '.join(trouble)}", style.width))
     return [*lines, ""]

@@ -51,17 +51,17 @@ from unit.report import examples
         (
             "slow_file",
             {"operation": "write", "path": "/data/log", "duration_seconds": 0.031, "bytes": 4096},
-            "slow: write to /data/log by nginx (pid 12) took 31.0 ms, 4.00 KiB",
+            "slow: 31.0 ms by nginx (pid 12), 4.00 KiB: write to /data/log",
         ),
         (
             "long_block",
             {"reason": "disk", "duration_seconds": 1.2},
-            "blocked: nginx (pid 12) waiting for a disk for 1.20 s",
+            "blocked: 1.20 s, nginx (pid 12) waiting for a disk",
         ),
         (
             "long_block",
             {"reason": "disk", "duration_seconds": 1.2, "operation": "fsync", "path": "/data/wal"},
-            "blocked: nginx (pid 12) waiting for a disk for 1.20 s (fsync of /data/wal)",
+            "blocked: 1.20 s, nginx (pid 12) waiting for a disk: fsync of /data/wal",
         ),
         ("exec", {"detail": "sh"}, "started: sh (pid 12)"),
         ("oom_kill", {}, "out of memory: nginx (pid 12) was killed"),

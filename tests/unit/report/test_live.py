@@ -176,6 +176,15 @@ def test_processes_of_several_containers_say_of_which_they_are() -> None:
     assert not any("top processes" in line and "container" in line for line in lines)
 
 
+def test_header_names_the_nodes_that_are_waited_for() -> None:
+    session = Session()
+    session.streams_expected = 2
+    session.name_nodes({1: "node-a", 2: "node-b"})
+    session.fold([line | {"stream": 1} for line in busy_stream(2)])
+    lines = frame_lines(FrameBuilder(Style()).frame(session), 2.0, Style(), 24)
+    assert "counting on 1 of 2 nodes; waiting for node-b" in lines
+
+
 def test_many_pods_say_how_many_are_left_out() -> None:
     snapshot = examples.pods()
     many = dataclasses.replace(snapshot.target, members=snapshot.target.members * 5)
