@@ -102,7 +102,7 @@ def test_old_container_is_seen_to_end(restart: Restart) -> None:
 
 def test_what_the_new_container_does_is_counted(restart: Restart) -> None:
     late = [moment for moment in restart.moments if moment > restart.moments[0] + restart.soon_ns]
-    assert len(late) <= restart.counted <= BEATS
+    assert max(len(late), 1) <= restart.counted <= BEATS
 
 
 def test_new_container_of_a_whole_pod_is_counted_from_its_first_moment(
