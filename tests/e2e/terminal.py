@@ -27,7 +27,11 @@ class Terminal:
     def __enter__(self) -> Terminal:
         shell = f"exec env PS1='{PROMPT}' bash --noprofile --norc"
         self._tmux("-f", os.devnull, "new-session", "-d", *self._size, shell)
-        self.wait_for(re.escape(PROMPT.rstrip()))
+        try:
+            self.wait_for(re.escape(PROMPT.rstrip()))
+        except BaseException:
+            self._tmux("kill-server")
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -145,7 +145,9 @@ def test_kill_for_lack_of_memory_and_deletion_of_the_pod(
         gone = trace.wait_for("event", event="target_gone")
         assert gone["target"] == 1
         report = trace.report()
+    assert trace.process.returncode == 0, trace.stderr()
     assert report["window.end_reason"] == "target_gone"
+    assert report["window.complete"] is True
     assert report["quality.stream.missing_lines"] == 0
     [member] = report["target.members"]
     assert member["oom_kills"] == 1
