@@ -24,6 +24,8 @@ LAUNCHER = ROOT / "kubectl-podtrace"
 BEGIN, END = "<!-- help:begin -->\n", "<!-- help:end -->"
 HEAVY = ("bcc", "kubernetes", "rich", "yaml", "jsonschema", "podtrace.model.session")
 MEDIAN_SECONDS = 0.150
+BUSY_RATIO = 2.2
+"""CPU time of the help beside that of a bare import of click."""
 
 
 def environment() -> dict[str, str]:
@@ -77,18 +79,28 @@ def test_light_commands_import_nothing_heavy(line: list[str]) -> None:
 
 
 def test_help_comes_within_its_time() -> None:
-    def seconds() -> tuple[float, float]:
+    def seconds(*line: str) -> tuple[float, float]:
         """Return wall time and CPU time of one run."""
         begun, used = time.perf_counter(), sum(os.times()[2:4])
-        run(str(LAUNCHER), "--help")
+        run(*line)
         return time.perf_counter() - begun, sum(os.times()[2:4]) - used
 
-    seconds()
-    runs = [seconds() for _ in range(20)]
-    wall, cpu = (statistics.median(column) for column in zip(*runs, strict=True))
-    # Where other programs want every CPU, the wall clock measures them.
-    is_busy = os.getloadavg()[0] > (os.cpu_count() or 1) / 2
-    assert (cpu if is_busy else wall) <= MEDIAN_SECONDS
+    def medians(*line: str) -> list[float]:
+        return [statistics.median(column) for column in zip(*times[line], strict=True)]
+
+    # What cannot be saved: Python, and the library that reads the options.
+    helping, least = (str(LAUNCHER), "--help"), (sys.executable, "-c", "import click")
+    times: dict[tuple[str, ...], list[tuple[float, float]]] = {helping: [], least: []}
+    seconds(*helping)
+    for _ in range(20):
+        for line, measured in times.items():
+            measured.append(seconds(*line))
+    wall, cpu = medians(*helping)
+    # Where other programs want every CPU, both clocks measure them too.
+    if os.getloadavg()[0] > (os.cpu_count() or 1) / 2:
+        assert cpu <= BUSY_RATIO * medians(*least)[1]
+    else:
+        assert wall <= MEDIAN_SECONDS
 
 
 def test_launcher_works_through_a_link_and_from_anywhere(tmp_path: Path) -> None:
