@@ -23,7 +23,7 @@ from podtracer.lifetime import die_with_parent
 from podtracer.probes import SOURCES
 
 _FOLDER = Path(__file__).resolve().parent.parent / "bpf"
-_FIRST_HALF = frozenset({"sched.c", "syscalls.c"})
+_FIRST_HALF = frozenset({"sched.c", "syscalls.c", "snapshot.c"})
 """Files with programs that take about as long as those of all others."""
 _PROGRAM = re.compile(r"^int (on_\w+)\(", re.MULTILINE)
 _MAP = re.compile(r"^BPF_\w+\((\w+),", re.MULTILINE)
