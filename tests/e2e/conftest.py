@@ -50,13 +50,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.timeout(900))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def ordinary_signals() -> None:
-    """Let programs start with a hang-up that ends them, under nohup too: some tests send one."""
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
-
 @pytest.fixture(scope="session")
 def given() -> Path | None:
     """Return the kubeconfig of the cluster that the caller gave, if any."""
