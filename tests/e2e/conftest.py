@@ -149,6 +149,13 @@ def _namespaces(kubectl: Kubectl) -> Iterator[Callable[..., Kubectl]]:
             kubectl.run("delete", "namespace", "--wait=false", "--ignore-not-found", *made)
 
 
+@pytest.fixture(scope="module")
+def make_lasting_namespace(kubectl: Kubectl) -> Iterator[Callable[..., Kubectl]]:
+    """Make namespaces that stay until the tests of the file have run."""
+    with _namespaces(kubectl) as make:
+        yield make
+
+
 @pytest.fixture
 def namespace(make_namespace: Callable[..., Kubectl]) -> Kubectl:
     """Return the kubectl for a namespace of this test's own."""
@@ -156,10 +163,9 @@ def namespace(make_namespace: Callable[..., Kubectl]) -> Kubectl:
 
 
 @pytest.fixture(scope="module")
-def module_namespace(kubectl: Kubectl) -> Iterator[Kubectl]:
+def module_namespace(make_lasting_namespace: Callable[..., Kubectl]) -> Kubectl:
     """Return the kubectl for a namespace that the tests of a file share."""
-    with _namespaces(kubectl) as make:
-        yield make()
+    return make_lasting_namespace()
 
 
 @pytest.fixture(scope="session")
