@@ -23,6 +23,7 @@ import pytest
 from e2e.kubectl import Kubectl
 from e2e.machine.cluster import FAILURE_LOGS, Cluster, sweep
 from e2e.machine.images import TRACER_IMAGE, WORKLOAD_IMAGE, tracer_archive, workload_archive
+from e2e.outages import Outages
 from e2e.runs import Run
 from e2e.servers import Servers
 from e2e.witness import Witness
@@ -147,6 +148,14 @@ def _namespaces(kubectl: Kubectl) -> Iterator[Callable[..., Kubectl]]:
     finally:
         if made:
             kubectl.run("delete", "namespace", "--wait=false", "--ignore-not-found", *made)
+
+
+@pytest.fixture
+def outages(machine: Cluster, make_namespace: Callable[..., Kubectl]) -> Iterator[Outages]:
+    """Return what takes the API server away; all works again for the next test."""
+    outages = Outages(machine, make_namespace)
+    yield outages
+    outages.recover()
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from e2e.machine.cluster import Cluster, sweep
 from e2e.machine.images import PAUSE_IMAGE
 from e2e.machine.plan import Plan
 from e2e.machine.processes import start_time
-from e2e.outages import outage
+from e2e.outages import Outages
 
 NODES = ("node-a", "node-b")
 
@@ -95,10 +94,8 @@ def test_a_user_without_rights_is_refused(namespace: Kubectl, machine: Cluster) 
     assert "Forbidden" in stranger.run("get", "pods", check=False).stderr
 
 
-def test_api_server_comes_back_with_what_it_knew(
-    namespace: Kubectl, machine: Cluster, make_namespace: Callable[..., Kubectl]
-) -> None:
-    with outage(machine, make_namespace):
+def test_api_server_comes_back_with_what_it_knew(namespace: Kubectl, outages: Outages) -> None:
+    with outages.outage():
         assert namespace.run("get", "serviceaccounts", check=False).code != 0
     assert namespace.get("serviceaccount", "default")["metadata"]["name"] == "default"
 

@@ -11,8 +11,7 @@ import pytest
 from e2e.conftest import Images
 from e2e.kubectl import Kubectl
 from e2e.leavings import tracers_of, wait_for_none, wait_for_tracer
-from e2e.machine.cluster import Cluster
-from e2e.outages import outage
+from e2e.outages import Outages
 from e2e.runs import Run, apply_work
 from kernel.neighbours import Neighbours
 
@@ -28,35 +27,32 @@ def shop(namespace: Kubectl, images: Images) -> Kubectl:
 
 
 def test_a_restart_of_the_api_server_loses_no_line(
-    shop: Kubectl,
-    machine: Cluster,
-    start: Callable[..., Run],
-    make_namespace: Callable[..., Kubectl],
+    shop: Kubectl, outages: Outages, start: Callable[..., Run]
 ) -> None:
     run = start(shop, "web-0", "-o", "json")
     run.until("health", 3)
-    with outage(machine, make_namespace):
+    with outages.outage():
         time.sleep(5)
     run.until("health", run.count("health") + 5)
+    # The tracer is asked for its last lines by its kubelet.
+    outages.wait_for_nodes()
     run.process.send_signal(signal.SIGINT)
     code, said = run.rest()
     assert code == 0, said
     assert run.missing == 0
+    outages.recover()
     wait_for_none(shop)
 
 
 @pytest.mark.timeout(900)
 def test_an_api_server_that_stays_away_ends_the_tracer_and_the_run_and_leaves_nothing(
-    shop: Kubectl,
-    machine: Cluster,
-    start: Callable[..., Run],
-    make_namespace: Callable[..., Kubectl],
+    shop: Kubectl, outages: Outages, start: Callable[..., Run]
 ) -> None:
     run = start(shop, "web-0", "-o", "json")
     uid = shop.get("pod", wait_for_tracer(shop))["metadata"]["uid"]
     run.until("health", 3)
     assert tracers_of(uid)
-    with outage(machine, make_namespace):
+    with outages.outage():
         # Nobody has to be there for that; the objects go when the server is back.
         neighbours, begin = Neighbours(), time.monotonic()
         while tracers_of(uid):
@@ -69,4 +65,5 @@ def test_an_api_server_that_stays_away_ends_the_tracer_and_the_run_and_leaves_no
     assert "its log was not read for 30 s" in said
     assert run.lines[-1]["reason"] == "unheard"
     assert run.missing == 0
+    outages.recover()
     wait_for_none(shop)

@@ -156,10 +156,11 @@ class ControlPlane:
             "--profiling=false",
         )
 
-    def stop_controllers(self) -> None:
-        """Stop the controllers and the scheduler."""
+    def restart_controllers(self) -> None:
+        """Start the controllers and the scheduler anew, as they do that have lost their lease."""
         for name in ("kube-controller-manager", "kube-scheduler"):
             self.processes.end(name)
+        self.start_controllers()
 
     def answers(self) -> bool:
         """Tell whether the API server is ready."""
