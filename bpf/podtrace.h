@@ -7,7 +7,8 @@
 // podtracer sets from the outside: SERIES_ENTRIES, THREAD_ENTRIES, SOCKET_ENTRIES,
 // PROCESS_ENTRIES, LABEL_ENTRIES, FILE_ENTRIES, DNS_ENTRIES, TARGET_ENTRIES, FILTER_SLOTS,
 // MAYBE_TARGET (false for what is surely no target's id), RING_PAGES, SCOPE_PIDS (0: cgroups),
-// SCOPE_LEVEL_0..3 (depth of the target cgroups, -1: unused), LABEL_SEED, RTT_SPIKE_NS,
+// SCOPE_LEVEL_0..3 (depth of the target cgroups, -1: unused), SCOPE_V1 (they are of the version 1
+// hierarchy of the controller SCOPE_SUBSYSTEM, of enum cgroup_subsys_id), LABEL_SEED, RTT_SPIKE_NS,
 // SLOW_FILE_NS, LONG_BLOCK_NS, HAVE_CAST and BTF_ID_* (type ids for bpf_rdonly_cast).
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))

@@ -101,7 +101,15 @@ ALWAYS_INLINE u32 cgroup_target(struct cgroup *pointer) {
 ALWAYS_INLINE struct cgroup *task_cgroup(struct task_struct *task) {
     struct css_set *set = LOAD(TYPED(task, task_struct), cgroups);
 
+#if SCOPE_V1
+    struct css_set *typed = TYPED(set, css_set);
+    struct cgroup_subsys_state *state =
+        pointer_at((void *)typed->subsys + sizeof(void *) * SCOPE_SUBSYSTEM);
+
+    return LOAD(TYPED(state, cgroup_subsys_state), cgroup);
+#else
     return LOAD(TYPED(set, css_set), dfl_cgrp);
+#endif
 }
 
 // Return the target of a task, 0 where it is in none.
@@ -126,7 +134,7 @@ ALWAYS_INLINE bool may_be_member(struct task_struct *task) {
 #if !SCOPE_PIDS
 // Return the target of the running task.
 ALWAYS_INLINE u32 current_target(void) {
-#if HAVE_CAST
+#if HAVE_CAST || SCOPE_V1
     return task_target(current_task());
 #else
     return FIRST_TARGET(bpf_get_current_ancestor_cgroup_id(level));

@@ -120,7 +120,7 @@ class Attacher:
             if btf_id is None:
                 return f"this kernel has no iterator {probe.attach_to}"
             return _Kind(bpf.PROG_TYPE_TRACING, bpf.ATTACH_TRACE_ITER, btf_id)
-        if not self._plan.packet_cgroups and not self._plan.moving:
+        if self._plan.subsystem or not (self._plan.packet_cgroups or self._plan.moving):
             return "no version 2 cgroup hierarchy is mounted"
         return _Kind(bpf.PROG_TYPE_CGROUP_SKB, _PACKETS[probe.hook], 0)
 

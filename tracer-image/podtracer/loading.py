@@ -26,7 +26,14 @@ from podtracer.compiler import CompileError, Compiler
 from podtracer.errors import TracerError
 from podtracer.kernel_source import KernelSource, KernelSourceError, prepare
 from podtracer.plan import TARGET_ENTRIES, Plan, syscall_table
-from podtracer.probes import CAST_TYPES, FAMILY_TYPES, PROBES, lacking_families, needs_without
+from podtracer.probes import (
+    CAST_TYPES,
+    FAMILY_TYPES,
+    PROBES,
+    lacking_families,
+    needs_without,
+    require_subsystem,
+)
 from podtracer.target import family
 
 MAPS = (
@@ -105,6 +112,7 @@ class _Loading:
 
     def run(self) -> Answer:
         reasons = self._ready.reasons
+        require_subsystem(self._ready.btf, self._plan.subsystem)
         code = self._compile()
         self._fill_maps()
         attacher = Attacher(self._plan, self._ready.btf, code)

@@ -111,13 +111,15 @@ class Plan:
     """Everything that the loading child has to know.
 
     `cgroups` maps cgroup ids to target numbers and `levels` are their depths below the root;
-    `pids` maps host PIDs to target numbers and is used where there are no cgroups.
-    `packet_cgroups` are the directories where DNS packets are seen. `moving` targets are entered
-    and attached to by the tracer itself, as they come and go.
+    `subsystem` is the kernel's name for the controller of version 1 in whose hierarchy they are, ""
+    where they are of version 2. `pids` maps host PIDs to target numbers and is used where there are
+    no cgroups. `packet_cgroups` are the directories where DNS packets are seen. `moving` targets
+    are entered and attached to by the tracer itself, as they come and go.
     """
 
     cgroups: Mapping[int, int] = field(default_factory=dict)
     levels: tuple[int, ...] = ()
+    subsystem: str = ""
     pids: Mapping[int, int] = field(default_factory=dict)
     packet_cgroups: tuple[str, ...] = ()
     moving: bool = False
@@ -137,6 +139,8 @@ class Plan:
         values: dict[str, object] = {
             "SCOPE_PIDS": int(self.by_pids),
             **{f"SCOPE_LEVEL_{index}": level for index, level in enumerate(levels)},
+            "SCOPE_V1": int(bool(self.subsystem)),
+            "SCOPE_SUBSYSTEM": self.subsystem,
             **{flag: self.entries[name] for name, flag in _SIZE_FLAGS.items()},
             "TARGET_ENTRIES": TARGET_ENTRIES,
             "FILTER_SLOTS": FILTER_SLOTS,

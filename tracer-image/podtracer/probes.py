@@ -105,7 +105,9 @@ NEEDS: Mapping[str, Sequence[str]] = {
         "state", "in_iowait", "exit_state", "exit_code", "on_cpu", "signal", "files", "fs",
         "thread_info.status", "thread_info.flags",
     ),
-    "struct css_set": ("dfl_cgrp",),
+    "struct css_set": ("dfl_cgrp", "subsys"),
+    "struct cgroup_subsys_state": ("cgroup",),
+    "enum cgroup_subsys_id": ("*",),
     "struct cgroup": ("level", "kn", "ancestors", "ancestor_ids"),
     "struct kernfs_node": ("id",),
     "struct pid": ("level", "numbers"),
@@ -143,6 +145,7 @@ OPTIONAL = frozenset(
         "struct task_struct.state",
         "struct task_struct.thread_info.status",
         "struct task_struct.thread_info.flags",
+        "struct css_set.subsys",
         "struct cgroup.ancestors",
         "struct cgroup.ancestor_ids",
         "struct sock_cgroup_data.cgroup",
@@ -185,8 +188,9 @@ FAMILY_TYPES: Mapping[str, Sequence[str]] = {
 """What each family needs beside the core."""
 
 CAST_TYPES = (
-    "task_struct", "css_set", "cgroup", "kernfs_node", "pid", "file", "inode", "super_block",
-    "dentry", "mount", "fs_struct", "callback_head", "socket", "sock", "tcp_sock",
+    "task_struct", "css_set", "cgroup_subsys_state", "cgroup", "kernfs_node", "pid", "file",
+    "inode", "super_block", "dentry", "mount", "fs_struct", "callback_head", "socket", "sock",
+    "tcp_sock",
 )  # fmt: skip
 """Structures that the C code reaches by bpf_rdonly_cast."""
 
@@ -202,6 +206,22 @@ def needs_without(hidden: frozenset[str]) -> dict[str, list[str]]:
         if probe.hook == TRACEPOINT and f"tracepoint {probe.attach_to}" not in hidden:
             needs[f"tracepoint {probe.attach_to}"] = []
     return needs
+
+
+def require_subsystem(btf: Btf, subsystem: str) -> None:
+    """Raise TracerError where the kernel does not tell cgroups of a controller, if one is asked."""
+    wanted = {
+        "struct css_set": ("subsys",),
+        "struct cgroup_subsys_state": ("cgroup",),
+        "enum cgroup_subsys_id": (subsystem,),
+    }
+    lacking = missing(btf, wanted) if subsystem else []
+    if lacking:
+        raise TracerError(
+            "unknown_kernel",
+            f"this kernel has no {', '.join(lacking)}, which tells cgroups of version 1 apart",
+            "Boot it with systemd.unified_cgroup_hierarchy=1, or trace by --pid.",
+        )
 
 
 def lacking_families(btf: Btf, needs: Needs, hidden: frozenset[str]) -> dict[str, str]:

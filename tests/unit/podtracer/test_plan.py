@@ -36,6 +36,8 @@ def test_flags_say_all_that_the_probes_are_compiled_for() -> None:
         "SCOPE_LEVEL_1": "-1",
         "SCOPE_LEVEL_2": "-1",
         "SCOPE_LEVEL_3": "-1",
+        "SCOPE_V1": "0",
+        "SCOPE_SUBSYSTEM": "",
         "SERIES_ENTRIES": "64",
         "THREAD_ENTRIES": "16384",
         "SOCKET_ENTRIES": "16384",
@@ -56,6 +58,11 @@ def test_flags_say_all_that_the_probes_are_compiled_for() -> None:
         "SYSCALL_ARGUMENT_0": "di",
         "SYSCALL_ARGUMENT_1": "si",
     }
+
+
+def test_cgroups_of_version_1_are_told_by_their_controller() -> None:
+    made = flags(Plan(cgroups={7: 1}, levels=(1,), subsystem="pids_cgrp_id"))
+    assert (made["SCOPE_V1"], made["SCOPE_SUBSYSTEM"]) == ("1", "pids_cgrp_id")
 
 
 @pytest.mark.parametrize(
