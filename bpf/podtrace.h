@@ -185,6 +185,9 @@ enum moment {
     MOMENTS,
 };
 
+// What on_sys_exit goes on with where DNS packets are not seen.
+enum continuation { AFTER_SENT, AFTER_RECEIVED, CONTINUATIONS };
+
 enum connect_begun { BEGUN_NOT, BEGUN_NOW, BEGUN_EARLIER };
 
 // errno-like number of a connect that the application closed before it was decided.
@@ -285,6 +288,10 @@ struct thread {
     u8 pad2;
     u8 peer_address[16];
     u64 executed_ns;  // the kernel's CPU time of the thread when it last left a CPU
+    u32 dns_left;     // bytes of the call from this part on
+    u32 dns_offset;   // of the next DNS message in it
+    u32 dns_part;
+    u32 dns_messages;  // looked at so far
 };
 
 struct socket_value {
@@ -358,6 +365,18 @@ BPF_ARRAY(moments, u64, MOMENTS);
 BPF_ARRAY(budgets, struct budget, 1);
 BPF_PERCPU_ARRAY(file_scratch, struct file_walk, 1);
 BPF_RINGBUF_OUTPUT(events, RING_PAGES);
+// An array takes programs of one kind only.
+BPF_PROG_ARRAY(after_typed, CONTINUATIONS);
+BPF_PROG_ARRAY(after_untyped, CONTINUATIONS);
+
+// Go on with another program, if it is there, and do not return.
+ALWAYS_INLINE void go_on(u64 *ctx, u32 which) {
+#if ARGUMENTS_TYPED
+    after_typed.call(ctx, which);
+#else
+    after_untyped.call(ctx, which);
+#endif
+}
 
 ALWAYS_INLINE u64 moment(u32 which) {
     u64 *ns = moments.lookup(&which);

@@ -134,8 +134,14 @@ ALWAYS_INLINE bool may_be_member(struct task_struct *task) {
 #if !SCOPE_PIDS
 // Return the target of the running task.
 ALWAYS_INLINE u32 current_target(void) {
-#if HAVE_CAST || SCOPE_V1
+#if HAVE_CAST
     return task_target(current_task());
+#elif SCOPE_V1
+    // Where the verifier knows the types, loads are direct.
+    struct css_set *set = OWN(current_task(), cgroups);
+    struct cgroup_subsys_state *state = OWN(set, subsys[SCOPE_SUBSYSTEM]);
+
+    return cgroup_target(OWN(state, cgroup));
 #else
     return FIRST_TARGET(bpf_get_current_ancestor_cgroup_id(level));
 #endif

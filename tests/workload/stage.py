@@ -104,7 +104,9 @@ class Program:
 class Stage:
     """What one test has running. A context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, controller: str | None = None) -> None:
+        """Make cgroups in the version 1 hierarchy of a controller, or in that of version 2."""
+        self.controller = controller
         self.programs: list[Program] = []
         self.cgroups: list[Path] = []
         self.files: list[Path] = []
@@ -124,7 +126,7 @@ class Stage:
     def cgroup(self, name: str, parent: Path | None = None) -> Path:
         """Make a cgroup below `parent`, or an own one at the top of the hierarchy."""
         if parent is None:
-            parent = cgroup_mount()
+            parent = cgroup_mount(self.controller)
             name = f"podtrace-test-{os.getpid()}-{next(_numbers)}-{name}"
         path = parent / name
         path.mkdir()

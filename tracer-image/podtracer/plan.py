@@ -63,6 +63,8 @@ _REGISTERS: Mapping[str, Mapping[str, object]] = {
         "SYSCALL_NUMBER": "orig_ax",
         "SYSCALL_ARGUMENT_0": "di",
         "SYSCALL_ARGUMENT_1": "si",
+        "SYSCALL_ARGUMENT_2": "dx",
+        "SYSCALL_ARGUMENT_4": "r8",
         # Offsets of di, si, dx and cx, in which functions get their arguments.
         "ARGUMENT_REGISTER(n)": "((n)==0?112:(n)==1?104:(n)==2?96:88)",
         "KERNEL_STACK_BYTES": 16384,
@@ -71,10 +73,15 @@ _REGISTERS: Mapping[str, Mapping[str, object]] = {
         "SYSCALL_NUMBER": "syscallno",
         "SYSCALL_ARGUMENT_0": "regs[0]",
         "SYSCALL_ARGUMENT_1": "regs[1]",
+        "SYSCALL_ARGUMENT_2": "regs[2]",
+        "SYSCALL_ARGUMENT_4": "regs[4]",
         "ARGUMENT_REGISTER(n)": "(8*(n))",
         "KERNEL_STACK_BYTES": max(16384, mmap.PAGESIZE),
     },
 }
+
+_TOLD_APART = {"readv", "writev", "sendto", "sendmsg", "recvmsg", "sendmmsg", "recvmmsg"}
+"""Calls that have what they move elsewhere than others of their kind."""
 
 ENTRIES = {
     "series": 32768,
@@ -161,6 +168,12 @@ class Plan:
             "LONG_BLOCK_NS": f"{self.thresholds.long_block_ns}ULL",
             "CAST_MARK": CAST_MARK,
             **_REGISTERS[machine],
+            **{
+                f"SYSCALL_{name}": number
+                for calls in SYSCALLS[machine].values()
+                for name, number in calls.items()
+                if name in _TOLD_APART
+            },
         }
         return [f"-D{name}={value}" for name, value in values.items()]
 

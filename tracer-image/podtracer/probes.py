@@ -20,6 +20,8 @@ from podtracer.hooks import (
     ITERATOR,
     KPROBE,
     RAW_TP,
+    TAIL_RAW_TP,
+    TAIL_TP_BTF,
     TP_BTF,
     Hook,
 )
@@ -52,6 +54,12 @@ def _entry(function: str, program: str = "") -> tuple[Hook, Hook]:
     return Hook(FENTRY, function, program), Hook(KPROBE, function, program)
 
 
+def _behind(what: str, program: str) -> tuple[Hook, Hook]:
+    """Hooks behind the program that sees calls return, of those that moved something."""
+    place = f"sys_exit/{what}"
+    return Hook(TAIL_TP_BTF, place, program), Hook(TAIL_RAW_TP, place, program)
+
+
 PROBES: Sequence[Probe] = (
     _tracepoint("cpu", "sched_switch"),
     _tracepoint("cpu", "sched_wakeup"),
@@ -75,8 +83,8 @@ PROBES: Sequence[Probe] = (
     ),
     _tracepoint("reset", "tcp_receive_reset", *_entry("tcp_reset")),
     # Answers first, for the same reason.
-    Probe("packet_in", "dns", (Hook(CGROUP_INGRESS),)),
-    Probe("packet_out", "dns", (Hook(CGROUP_EGRESS),)),
+    Probe("packet_in", "dns", (Hook(CGROUP_INGRESS), *_behind("received", "answer_received"))),
+    Probe("packet_out", "dns", (Hook(CGROUP_EGRESS), *_behind("sent", "query_sent"))),
     Probe("iter_task", "process", (Hook(ITERATOR, "task"),)),
     Probe("iter_task_file", "tcp", (Hook(ITERATOR, "task_file"),)),
 )
@@ -94,7 +102,9 @@ SOURCES: Sequence[str] = (
     "file.h",
     "syscalls.c",
     "tcp.c",
+    "dns.h",
     "dns.c",
+    "dns_calls.c",
     "snapshot.c",
 )
 """Compiled in this order as one unit."""

@@ -57,6 +57,15 @@ def test_flags_say_all_that_the_probes_are_compiled_for() -> None:
         "SYSCALL_NUMBER": "orig_ax",
         "SYSCALL_ARGUMENT_0": "di",
         "SYSCALL_ARGUMENT_1": "si",
+        "SYSCALL_ARGUMENT_2": "dx",
+        "SYSCALL_ARGUMENT_4": "r8",
+        "SYSCALL_readv": "19",
+        "SYSCALL_writev": "20",
+        "SYSCALL_sendto": "44",
+        "SYSCALL_sendmsg": "46",
+        "SYSCALL_recvmsg": "47",
+        "SYSCALL_sendmmsg": "307",
+        "SYSCALL_recvmmsg": "299",
         "ARGUMENT_REGISTER(n)": "((n)==0?112:(n)==1?104:(n)==2?96:88)",
         "KERNEL_STACK_BYTES": "16384",
     }
@@ -90,11 +99,13 @@ def test_registers_are_those_of_the_architecture() -> None:
     assert {
         name: value
         for name, value in flags(Plan(), "aarch64").items()
-        if name.startswith("SYSCALL")
+        if name.startswith(("SYSCALL_NUMBER", "SYSCALL_ARGUMENT"))
     } == {
         "SYSCALL_NUMBER": "syscallno",
         "SYSCALL_ARGUMENT_0": "regs[0]",
         "SYSCALL_ARGUMENT_1": "regs[1]",
+        "SYSCALL_ARGUMENT_2": "regs[2]",
+        "SYSCALL_ARGUMENT_4": "regs[4]",
     }
 
 
