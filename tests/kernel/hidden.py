@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from workload.stage import VERSION_1 as CONTROLLERS
 from workload.stage import Stage, StageError, cgroup_mount
 
 VERSION_1 = ("cgroup2",)
@@ -16,7 +17,7 @@ NO_PACKETS = ("hook cgroup_skb/egress", "hook cgroup_skb/ingress")
 
 def stage_of_version_1() -> Iterator[Stage]:
     """Yield a stage whose cgroups are of version 1, or skip the test where there are none."""
-    for controller in ("memory", "pids", "cpu"):
+    for controller in CONTROLLERS:
         try:
             cgroup_mount(controller)
         except StageError:
