@@ -12,6 +12,10 @@ from collections.abc import Iterator
 
 _ESCAPE_FOLLOWS = re.compile(r"\\x[0-9a-f]{2}|\\u\{[0-9a-f]+\}|\\\\")
 _ESCAPED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_WIDER_SINCE = (
+    (0x2630, 0x2637), (0x268A, 0x268F), (0x4DC0, 0x4DFF), (0x1D300, 0x1D356), (0x1D360, 0x1D376),
+)  # fmt: skip
+"""Trigrams, hexagrams and counting rods: wide since Unicode 16, which Python may not know yet."""
 _INVISIBLE = frozenset({0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0})
 _MARKS_ON_ONE_BASE = 2
 
@@ -122,4 +126,4 @@ def _character_width(character: str) -> int:
         return 0
     if unicodedata.east_asian_width(character) in {"W", "F"} or 0x1F1E6 <= code <= 0x1F1FF:
         return 2
-    return 1
+    return 2 if any(first <= code <= last for first, last in _WIDER_SINCE) else 1

@@ -1,11 +1,13 @@
 """Nothing that a traced process chooses may act on the terminal or mislead the reader."""
 
 import re
+import sys
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from podtrace.report.escape import cell_width, printable
 
@@ -73,6 +75,12 @@ def test_cut_counts_cells_and_never_halves_an_escape_or_a_wide_character() -> No
 
 def test_ascii_only_output_shows_other_letters_as_escapes() -> None:
     assert printable("né", ascii_only=True) == r"n\xe9"
+
+
+def test_no_character_is_wider_than_it_counts_for() -> None:
+    """rich's table, of a newer Unicode than this Python's at times, is the truth."""
+    shown = [c for c in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(c)[0] != "C"]
+    assert [hex(ord(c)) for c in shown if cell_width(c) < cell_len(c)] == []
 
 
 @given(ANY_TEXT)
