@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
 from podtracer import bpf, perf
+from podtracer.attempt import Attempt
 from podtracer.btf import Btf
 from podtracer.capabilities import lacking
 from podtracer.errors import TracerError
@@ -36,8 +37,8 @@ from podtracer.hooks import (
 )
 from podtracer.plan import CAST_MARK, Plan
 from podtracer.probes import Probe
+from podtracer.refusals import no_permission
 
-LOCKDOWN = "/sys/kernel/security/lockdown"
 _LOADED_AT_ONCE = 4
 _PACKETS = {
     CGROUP_EGRESS: bpf.ATTACH_CGROUP_EGRESS,
@@ -57,38 +58,6 @@ class _Kind(NamedTuple):
     btf_id: int = 0
 
 
-class _Attempt:
-    """A probe on its way down the list of its hooks."""
-
-    def __init__(self, probe: Probe) -> None:
-        self.probe = probe
-        self._hooks = deque(probe.hooks)
-        self.refusals: list[tuple[Hook, str]] = []
-        self.errors: list[OSError] = []
-        self.fd = -1
-
-    @property
-    def hook(self) -> Hook | None:
-        """The hook to try, None when all were refused."""
-        return self._hooks[0] if self._hooks else None
-
-    def refuse(self, reason: str, error: OSError | None = None) -> None:
-        """Go on to the next hook."""
-        self.refusals.append((self._hooks.popleft(), reason))
-        if error is not None:
-            self.errors.append(error)
-
-    def told(self) -> str | None:
-        """Why the hooks so far were refused, each reason once; None where none was."""
-        reasons: dict[str, str] = {}
-        for hook, reason in self.refusals:
-            reasons.setdefault(reason, hook.described)
-        if self.hook is not None:
-            return "; ".join(f"not {hook}: {why}" for why, hook in reasons.items()) or None
-        first = next(iter(reasons), None)
-        return "; ".join(why if why == first else f"{hook}: {why}" for why, hook in reasons.items())
-
-
 class Attacher:
     """Attaches probes and holds the descriptors: `programs` by probe name, `links`.
 
@@ -103,7 +72,7 @@ class Attacher:
         self._compile = compile_for
         self._maps = maps
         self._functions = {CAST_MARK: btf.func("bpf_rdonly_cast") or 0}
-        self._attempts: dict[str, _Attempt] = {}
+        self._attempts: dict[str, Attempt] = {}
         self.programs: dict[str, int] = {}
         self.links: list[int] = []
         self._iterators: dict[str, int] = {}
@@ -114,7 +83,7 @@ class Attacher:
 
         Raises TracerError when not a single program may be loaded.
         """
-        attempts = [_Attempt(probe) for probe in probes]
+        attempts = [Attempt(probe) for probe in probes]
         self._attempts = {attempt.probe.name: attempt for attempt in attempts}
         while attempts:
             attempts = self._load_next(attempts)
@@ -125,7 +94,7 @@ class Attacher:
 
     def attach(self, probe: Probe, lacking: str | None) -> None:
         """Attach a loaded probe, unless its family is `lacking` something; note what came of it."""
-        attempt = self._attempts.get(probe.name) or _Attempt(probe)
+        attempt = self._attempts.get(probe.name) or Attempt(probe)
         attached = lacking is None and self._attach_to_any(attempt)
         self.probes.append(
             {
@@ -147,7 +116,7 @@ class Attacher:
                 "podtrace needs Linux 5.8 or newer with BTF and root or CAP_BPF and CAP_PERFMON.",
             )
 
-    def _attach_to_any(self, attempt: _Attempt) -> bool:
+    def _attach_to_any(self, attempt: Attempt) -> bool:
         while attempt.hook is not None:
             if self._attach_to_next(attempt):
                 return True
@@ -156,7 +125,7 @@ class Attacher:
                 waiting = self._load_next(waiting)
         return False
 
-    def _attach_to_next(self, attempt: _Attempt) -> bool:
+    def _attach_to_next(self, attempt: Attempt) -> bool:
         assert attempt.hook is not None
         try:
             self._attach(attempt.probe, attempt.hook, attempt.fd)
@@ -167,7 +136,7 @@ class Attacher:
             return False
         return True
 
-    def _load_next(self, attempts: list[_Attempt]) -> list[_Attempt]:
+    def _load_next(self, attempts: list[Attempt]) -> list[Attempt]:
         """Load each for its next hook; return those that were refused and have one more."""
         kinds: dict[str, _Kind] = {}
         wanted: dict[Style, set[str]] = {}
@@ -195,7 +164,7 @@ class Attacher:
         self._load_all(ready)
         return [attempt for attempt in attempts if attempt.hook is not None and attempt.fd < 0]
 
-    def _load_all(self, ready: list[tuple[_Attempt, _Kind, bytes]]) -> None:
+    def _load_all(self, ready: list[tuple[Attempt, _Kind, bytes]]) -> None:
         """Load programs, several at a time: most of it is the verifier's work."""
         # The longest first, so that none is left alone with it at the end.
         waiting = deque(sorted(ready, key=lambda entry: -len(entry[2])))
@@ -304,30 +273,3 @@ def _describe(probe: Probe, error: OSError) -> str:
         return error.strerror or str(error)
     end = " / ".join(log.splitlines()[-_VERIFIER_LINES:])[-_VERIFIER_CHARACTERS:]
     return f"{error.strerror}: {end}"
-
-
-def refuse_lockdown(state: str = LOCKDOWN) -> None:
-    """Raise TracerError where the kernel lets nobody read its memory.
-
-    It would refuse some programs, whose helpers it then does not know, and load others
-    (kernel_lockdown(7)).
-    """
-    try:
-        locked = "[confidentiality]" in Path(state).read_text()
-    except OSError:
-        return
-    if locked:
-        raise TracerError(
-            "lockdown",
-            "the kernel is locked down (confidentiality): it lets nobody read kernel memory",
-            "Boot with lockdown=integrity or lockdown=none, or trace on another node.",
-        )
-
-
-def no_permission() -> TracerError:
-    """Say that the kernel refuses eBPF to us."""
-    return TracerError(
-        "no_permission",
-        "the kernel refuses to load eBPF programs: permission denied",
-        "Run as root, or with CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and CAP_SYS_PTRACE.",
-    )

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any
 
 from podtracer import bpf, features
-from podtracer.attach import Attacher, no_permission, refuse_lockdown
+from podtracer.attach import Attacher
 from podtracer.btf import VMLINUX, Btf
 from podtracer.btf_types import BtfError
 from podtracer.compiler import Compiled, CompileError, Compiler
@@ -35,6 +35,7 @@ from podtracer.probes import (
     needs_without,
     require_subsystem,
 )
+from podtracer.refusals import no_permission, refuse_lockdown
 from podtracer.target import family
 
 MAPS = (

@@ -1,16 +1,15 @@
-"""What the kernel's refusals are called, and which hook a probe ends at."""
+"""Which hook a probe ends at."""
 
 from __future__ import annotations
 
 import errno
 import os
-from pathlib import Path
 
 import pytest
 
 from btf_blob import FUNC, Blob
 from podtracer import bpf
-from podtracer.attach import Attacher, refuse_lockdown
+from podtracer.attach import Attacher
 from podtracer.btf import Btf
 from podtracer.errors import TracerError
 from podtracer.hooks import (
@@ -25,29 +24,6 @@ from podtracer.hooks import (
 )
 from podtracer.plan import Plan
 from podtracer.probes import Probe
-
-
-def test_confidentiality_is_refused_with_the_way_out(tmp_path: Path) -> None:
-    state = tmp_path / "lockdown"
-    state.write_text("none integrity [confidentiality]\n")
-    with pytest.raises(TracerError) as raised:
-        refuse_lockdown(str(state))
-    assert raised.value.code == "lockdown"
-    assert "lockdown=integrity" in raised.value.hint
-
-
-@pytest.mark.parametrize(
-    "text", ["[none] integrity confidentiality", "none [integrity] confidentiality"]
-)
-def test_weaker_lockdown_is_none_of_our_business(tmp_path: Path, text: str) -> None:
-    state = tmp_path / "lockdown"
-    state.write_text(text)
-    refuse_lockdown(str(state))
-
-
-def test_kernel_without_lockdown_is_fine(tmp_path: Path) -> None:
-    refuse_lockdown(str(tmp_path / "absent"))
-
 
 PROBE = Probe(
     "seen", "tcp", (Hook(TP_BTF, "seen"), Hook(RAW_TP, "seen"), Hook(FENTRY, "see", "see"))

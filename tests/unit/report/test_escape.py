@@ -78,7 +78,7 @@ def test_ascii_only_output_shows_other_letters_as_escapes() -> None:
 
 
 def test_no_character_is_wider_than_it_counts_for() -> None:
-    """rich's table, of a newer Unicode than this Python's at times, is the truth."""
+    """Rich's table, of a newer Unicode than this Python's at times, is the truth."""
     shown = [c for c in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(c)[0] != "C"]
     assert [hex(ord(c)) for c in shown if cell_width(c) < cell_len(c)] == []
 
