@@ -17,6 +17,13 @@ from podtrace.wire.schema import NAMES
 WORK = "import time\nwhile True:\n    open('/etc/hostname').read()\n    time.sleep(0.1)\n"
 """A workload: ten small reads a second."""
 
+_SLEEP = ["/usr/bin/python3", "-c", "import signal; signal.pause()"]
+SILENT = (
+    "--patch",
+    json.dumps([{"op": "add", "path": "/spec/containers/0/command", "value": _SLEEP}]),
+)
+"""Options for a tracer that runs and says nothing: it never has begun, however late one looks."""
+
 
 def apply_work(kubectl: Kubectl, image: str) -> None:
     """Start a pod web-0 with that workload."""

@@ -5,8 +5,10 @@ It is a pod with the node's process ids on each node, so that it does so on any 
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+import signal
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from e2e.kubectl import Kubectl, pod
@@ -23,7 +25,7 @@ for entry in pathlib.Path("/proc").iterdir():
             pass
 print(json.dumps(found))
 """
-_KILL = "import os, sys; os.kill(int(sys.argv[1]), 9)"
+_KILL = "import os, sys; os.kill(int(sys.argv[1]), int(sys.argv[2]))"
 _WAIT = "import signal; signal.pause()"
 
 
@@ -59,10 +61,21 @@ class Witness:
         [number] = self.process_ids(kubectl, name, container)
         return number
 
-    def kill(self, node: str, number: int) -> None:
-        """End a process of a node at once."""
-        self._run(node, _KILL, str(number))
+    def kill(self, node: str, number: int, which: signal.Signals = signal.SIGKILL) -> None:
+        """Send a signal to a process of a node."""
+        self._run(node, _KILL, str(number), str(int(which)))
 
-    def _run(self, node: str, program: str, argument: str) -> str:
-        command = ("--", "python3", "-c", program, argument)
+    @contextlib.contextmanager
+    def frozen(self, kubectl: Kubectl, name: str, container: str) -> Iterator[None]:
+        """Let the only process of a container do nothing meanwhile."""
+        node = kubectl.get("pod", name)["spec"]["nodeName"]
+        number = self.process_id(kubectl, name, container)
+        self.kill(node, number, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.kill(node, number, signal.SIGCONT)
+
+    def _run(self, node: str, program: str, *arguments: str) -> str:
+        command = ("--", "python3", "-c", program, *arguments)
         return self.kubectl.run("exec", self.pods[node], *command).stdout
