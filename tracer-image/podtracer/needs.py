@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from podtracer.btf import Btf
-from podtracer.btf_types import ENUM, ENUM64, STRUCT, UNION
+from podtracer.btf_types import ENUM, ENUM64, LONGEST_CHAIN, STRUCT, UNION, BtfError
 
 Needs = Mapping[str, Sequence[str]]
 
@@ -53,17 +53,18 @@ class Selection:
     def _open(self, type_id: int) -> set[int]:
         return self.chosen.setdefault(type_id, set())
 
-    def _choose(self, type_id: int, path: Sequence[str]) -> bool:
+    def _choose(self, type_id: int, path: Sequence[str], depth: int = 0) -> bool:
+        _check_depth(type_id, depth)
         for index, field in enumerate(self._btf.fields(type_id)):
             inner = self._btf.element(field.type_id)
             if not field.name:
-                if self._choose(inner, path):
+                if self._choose(inner, path, depth + 1):
                     self._open(type_id).add(index)
                     return True
             elif field.name == path[0]:
                 self._open(type_id).add(index)
                 if len(path) > 1:
-                    return self._choose(inner, path[1:])
+                    return self._choose(inner, path[1:], depth + 1)
                 self._choose_whole(inner)
                 return True
         return False
@@ -145,7 +146,13 @@ def macro(key: str, member: str = "") -> str:
     return "HAVE_" + "__".join(part for part in (name, *member.split(".")) if part)
 
 
-def _all_names(btf: Btf, type_id: int) -> Iterator[str]:
+def _check_depth(type_id: int, depth: int) -> None:
+    if depth > LONGEST_CHAIN:
+        raise BtfError(f"type {type_id}: contains itself")
+
+
+def _all_names(btf: Btf, type_id: int, depth: int = 0) -> Iterator[str]:
+    _check_depth(type_id, depth)
     if btf.kind(type_id) in (ENUM, ENUM64):
         yield from (name for name, _ in btf.enumerators(type_id))
         return
@@ -153,7 +160,7 @@ def _all_names(btf: Btf, type_id: int) -> Iterator[str]:
         if field.name:
             yield field.name
         else:
-            yield from _all_names(btf, field.type_id)
+            yield from _all_names(btf, field.type_id, depth + 1)
 
 
 def _has(btf: Btf, key: str, name: str) -> bool:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import pytest
+
 from btf_blob import Blob
-from podtracer.btf import Btf
+from podtracer.btf import Btf, BtfError
 from podtracer.needs import layout, macro, missing, present
 
 
@@ -74,3 +76,14 @@ def test_macros_drop_the_kind_of_members_only() -> None:
     assert macro("struct sock", "__sk_common.skc_num") == "HAVE_sock____sk_common__skc_num"
     assert macro("enum", "TCP_CLOSE") == "HAVE_TCP_CLOSE"
     assert macro("tracepoint tcp_probe") == "HAVE_tracepoint_tcp_probe"
+
+
+@pytest.mark.parametrize("members", [("*",), ("absent",)])
+def test_an_anonymous_type_within_itself_is_an_error(members: tuple[str, ...]) -> None:
+    blob = Blob()
+    itself = 2
+    blob.struct("sock", 8, [("", itself, 0)])
+    blob.struct("", 8, [("", itself, 0)])
+    btf = Btf(blob.encoded())
+    with pytest.raises(BtfError, match="contains itself"):
+        missing(btf, {"struct sock": members})
