@@ -95,10 +95,11 @@ class RecordingWriter:
                 self._write(self._gzip.flush())
             except OSError as error:
                 self._fail(error)
-        os.close(self._descriptor)
-        self._descriptor = -1
+        # While it is locked: as soon as it is closed, it may be another run's.
         if self._created and not self._started:
             Path(self._path).unlink(missing_ok=True)
+        os.close(self._descriptor)
+        self._descriptor = -1
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
