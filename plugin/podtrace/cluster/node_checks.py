@@ -19,8 +19,6 @@ from podtrace.errors import ApiError, ClusterError, PodtraceError
 
 OLDEST_KERNEL = (5, 8)
 """Programs on BTF tracepoints, ring buffers and links."""
-FULL_KERNEL = (5, 15)
-"""The probes' helpers: bpf_get_current_task_btf is of 5.11, bpf_task_pt_regs of 5.15."""
 ARCHITECTURES = ("amd64", "arm64")
 
 _PRESSURES = ("DiskPressure", "MemoryPressure", "PIDPressure")
@@ -53,9 +51,6 @@ def check_node_object(node: Fields) -> Check:
     if version is not None and version < OLDEST_KERNEL:
         return Check(label, FAILED, f"{found}: the kernel is too old", _old_kernel(OLDEST_KERNEL))
     problems, advice = [], []
-    if version is not None and version < FULL_KERNEL:
-        problems.append("some sections will be degraded or blank on this kernel")
-        advice.append(_old_kernel(FULL_KERNEL))
     architecture = text(_info(node), "architecture")
     if architecture and architecture not in ARCHITECTURES:
         problems.append(f"no tracer image is made for {architecture}")
