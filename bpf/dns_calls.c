@@ -7,6 +7,8 @@
 #if FAMILY_DNS && FAMILY_CALLS
 
 #define DNS_MESSAGES_MOST 8
+// Buffers without a message in them count here; the kernel allows 33 tail calls.
+#define DNS_RUNS_MOST 24
 
 // struct msghdr of user space.
 struct message_header {
@@ -26,6 +28,7 @@ struct dns_call {
     struct dns_data data;
     u64 name;  // address of the address that it was sent to, 0: the one that the socket has
     bool many;
+    bool only_part;
 };
 
 // Find the part of what a call moved that comes next; false: there is none.
@@ -50,22 +53,21 @@ ALWAYS_INLINE bool find_part(struct thread *thread, struct pt_regs *registers, s
     if (call->many || number == SYSCALL_sendmsg || number == SYSCALL_recvmsg) {
         if (read_user(&header, sizeof(header), (void *)address))
             return false;
-    } else if (number == SYSCALL_readv || number == SYSCALL_writev) {
+    } else if (number == SYSCALL_readv || number == SYSCALL_writev || number == SYSCALL_preadv2 ||
+               number == SYSCALL_pwritev2) {
         header.vector = address;
         header.parts = GIVEN(registers, SYSCALL_ARGUMENT_2);
     } else {
+        call->only_part = true;
         part.base = address;
         part.bytes = length;
         if (number == SYSCALL_sendto)
             header.name = GIVEN(registers, SYSCALL_ARGUMENT_4);
     }
-    if (!part.base) {
-        if (index >= header.parts ||
-            read_user(&part, sizeof(part), (void *)header.vector + index * sizeof(part)))
-            return false;
-    } else if (index) {
+    if (!call->only_part &&
+        (index >= header.parts ||
+         read_user(&part, sizeof(part), (void *)header.vector + index * sizeof(part))))
         return false;
-    }
     call->name = header.name;
     call->data.from = (void *)part.base;
     call->data.length = part.bytes < length ? part.bytes : length;
@@ -120,6 +122,13 @@ ALWAYS_INLINE bool find_server(struct thread *thread, u64 name, struct dns_data 
     return true;
 }
 
+ALWAYS_INLINE bool next_part_message(struct thread *thread, struct dns_data *data) {
+    if (!next_message(data))
+        return false;
+    thread->dns_messages++;
+    return true;
+}
+
 // Go on with the next message of the call, if there may be one.
 ALWAYS_INLINE void go_on_with_next(u64 *ctx, struct thread *thread, struct dns_call *call,
                                    u32 which) {
@@ -127,14 +136,16 @@ ALWAYS_INLINE void go_on_with_next(u64 *ctx, struct thread *thread, struct dns_c
 
     if (data->next + DNS_HEADER_BYTES <= data->length) {
         thread->dns_offset = data->next;
+    } else if (call->only_part) {
+        return;
     } else {
         thread->dns_offset = 0;
         thread->dns_part++;
         if (!call->many)
             thread->dns_left -= data->length;
     }
-    thread->dns_messages++;
-    if (thread->dns_messages < DNS_MESSAGES_MOST)
+    thread->dns_runs++;
+    if (thread->dns_messages < DNS_MESSAGES_MOST && thread->dns_runs < DNS_RUNS_MOST)
         go_on(ctx, which);
 }
 
@@ -154,7 +165,7 @@ int on_query_sent(u64 *ctx) {
     struct dns_value query = {
         .start_ns = thread->call_start_ns, .process = thread->process, .target = thread->target};
 
-    if (!next_message(&call.data))
+    if (!next_part_message(thread, &call.data))
         call.data.next = call.data.length;
     else if (!(call.data.flags & DNS_ANSWER_BIT))
         note_query(&call.data, &query);
@@ -173,7 +184,7 @@ int on_answer_received(u64 *ctx) {
     if (!may_be_dns(thread, &call.data) ||
         !find_part(thread, ARG(ctx, 0, struct pt_regs *), ARG(ctx, 1, s64), &call))
         return 0;
-    if (!next_message(&call.data))
+    if (!next_part_message(thread, &call.data))
         call.data.next = call.data.length;
     else if (call.data.flags & DNS_ANSWER_BIT)
         note_answer(&call.data);

@@ -260,7 +260,8 @@ struct process_value {
     s32 exit_status;
     u8 target;
     u8 entered;
-    u8 pad[2];
+    u8 killed;  // for lack of memory
+    u8 pad;
     char name[16];
 };
 
@@ -291,7 +292,8 @@ struct thread {
     u32 dns_left;     // bytes of the call from this part on
     u32 dns_offset;   // of the next DNS message in it
     u32 dns_part;
-    u32 dns_messages;  // looked at so far
+    u16 dns_messages;  // looked at so far
+    u16 dns_runs;      // of the program that looks
 };
 
 struct socket_value {

@@ -1,6 +1,7 @@
 // The process table: forks, executions, exits, moves between cgroups, and kills for lack of memory.
 
 #define SIGNAL_GROUP_EXIT_FLAG 0x4
+#define KERNEL_MADE_FLAGS 0x4010  // PF_IO_WORKER, PF_USER_WORKER
 
 #if FAMILY_PROCESS
 
@@ -29,7 +30,11 @@ int on_sched_process_fork(u64 *ctx) {
 }
 
 int on_wake_up_new_task(u64 *ctx) {
-    follow_fork(ARG(ctx, 0, struct task_struct *));
+    struct task_struct *child = ARG(ctx, 0, struct task_struct *);
+
+    // Threads that the kernel makes for io_uring and vhost are woken, but not told of as forks.
+    if (!(GIVEN(child, flags) & KERNEL_MADE_FLAGS))
+        follow_fork(child);
     return 0;
 }
 
@@ -156,8 +161,10 @@ int on_cgroup_attach_task(u64 *ctx) {
 ALWAYS_INLINE void follow_kill(u32 process) {
     struct process_value *known = processes.lookup(&process);
 
-    if (!known)
+    // The function is called for a victim that was marked already, too.
+    if (!known || known->killed)
         return;
+    known->killed = 1;
     struct event event = {.time_ns = bpf_ktime_get_ns(),
                           .process = process,
                           .type = EVENT_OOM_KILL,

@@ -337,6 +337,7 @@ int on_sys_exit(u64 *ctx) {
         thread->dns_offset = 0;
         thread->dns_part = 0;
         thread->dns_messages = 0;
+        thread->dns_runs = 0;
         go_on(ctx, is_sending(call) ? AFTER_SENT : AFTER_RECEIVED);
     }
 #endif

@@ -101,7 +101,9 @@ class Run:
         return found
 
 
-@pytest.fixture(scope="module", params=[(), NO_PACKETS], ids=["packets", "calls"])
+@pytest.fixture(
+    scope="module", params=[(), NO_PACKETS, NO_PACKETS[:1]], ids=["packets", "calls", "one"]
+)
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     with Stage() as stage:
         yield traced(stage, tmp_path_factory.mktemp("dns"), request.param)

@@ -14,48 +14,32 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable
 
 from podtracer import bpf, perf
 from podtracer.attempt import Attempt
 from podtracer.btf import Btf
-from podtracer.capabilities import lacking
 from podtracer.errors import TracerError
 from podtracer.hooks import (
-    CGROUP_EGRESS,
-    CGROUP_INGRESS,
     CONTINUATIONS,
-    FENTRY,
-    FEXIT,
     ITERATOR,
     KPROBE,
     RAW_TP,
     TAILS,
-    TP_BTF,
     Hook,
     Style,
 )
 from podtracer.plan import CAST_MARK, Plan
 from podtracer.probes import Probe
+from podtracer.program_kinds import PACKETS, ProgramKind, kind_of
 from podtracer.refusals import no_permission
 
 _LOADED_AT_ONCE = 4
-_PACKETS = {
-    CGROUP_EGRESS: bpf.ATTACH_CGROUP_EGRESS,
-    CGROUP_INGRESS: bpf.ATTACH_CGROUP_INGRESS,
-}
-_FUNCTIONS = {FENTRY: bpf.ATTACH_TRACE_FENTRY, FEXIT: bpf.ATTACH_TRACE_FEXIT}
 _VERIFIER_LINES = 3
 _VERIFIER_CHARACTERS = 400
 
 Compile = Callable[[Style, "frozenset[str]"], Mapping[str, bytes]]
 """Returns the code of C functions, those that this kernel has no need of left out."""
-
-
-class _Kind(NamedTuple):
-    prog_type: int
-    attach_type: int = 0
-    btf_id: int = 0
 
 
 class Attacher:
@@ -74,9 +58,18 @@ class Attacher:
         self._functions = {CAST_MARK: btf.func("bpf_rdonly_cast") or 0}
         self._attempts: dict[str, Attempt] = {}
         self.programs: dict[str, int] = {}
-        self.links: list[int] = []
-        self._iterators: dict[str, int] = {}
-        self.probes: list[dict[str, Any]] = []
+        self._links: dict[str, list[int]] = {}
+        self._told: dict[str, dict[str, Any]] = {}
+
+    @property
+    def links(self) -> list[int]:
+        """Descriptors that keep the programs attached."""
+        return [link for links in self._links.values() for link in links]
+
+    @property
+    def probes(self) -> list[dict[str, Any]]:
+        """What became of each probe, as the stream's hello has it."""
+        return list(self._told.values())
 
     def load(self, probes: Iterable[Probe]) -> None:
         """Load the programs of probes, each for the first of its hooks that takes it.
@@ -95,16 +88,39 @@ class Attacher:
     def attach(self, probe: Probe, lacking: str | None) -> None:
         """Attach a loaded probe, unless its family is `lacking` something; note what came of it."""
         attempt = self._attempts.get(probe.name) or Attempt(probe)
-        attached = lacking is None and self._attach_to_any(attempt)
-        self.probes.append(
-            {
-                "name": probe.name,
-                "family": probe.family,
-                "hook": (attempt.hook or probe.hooks[0]).described,
-                "state": "attached" if attached else "failed" if attempt.errors else "unsupported",
-                "reason": attempt.told() if lacking is None else lacking,
-            }
-        )
+        if lacking is None:
+            self._attach_to_any(attempt)
+            self._join(attempt, self._attempts.get(probe.partner))
+        self._tell(attempt, lacking)
+
+    def _tell(self, attempt: Attempt, lacking: str | None = None) -> None:
+        probe = attempt.probe
+        attached = probe.name in self.programs
+        self._told[probe.name] = {
+            "name": probe.name,
+            "family": probe.family,
+            "hook": (attempt.hook or probe.hooks[0]).described,
+            "state": "attached" if attached else "failed" if attempt.errors else "unsupported",
+            "reason": attempt.told() if lacking is None else lacking,
+        }
+
+    def _join(self, attempt: Attempt, partner: Attempt | None) -> None:
+        """Let partners see the same: both the packets, or neither."""
+        if partner is None:
+            return
+        for one, other in ((attempt, partner), (partner, attempt)):
+            if _sees_packets(one) and not _sees_packets(other):
+                self._detach(one.probe.name)
+                one.refuse(f"{other.probe.name} does not see packets")
+                self._go_on(one)
+                self._attach_to_any(one)
+                self._tell(one)
+
+    def _detach(self, name: str) -> None:
+        for link in self._links.pop(name, ()):
+            os.close(link)
+        os.close(self.programs.pop(name))
+        self._attempts[name].fd = -1
 
     def check(self) -> None:
         """Raise TracerError when nothing could be attached."""
@@ -116,33 +132,35 @@ class Attacher:
                 "podtrace needs Linux 5.8 or newer with BTF and root or CAP_BPF and CAP_PERFMON.",
             )
 
-    def _attach_to_any(self, attempt: Attempt) -> bool:
-        while attempt.hook is not None:
-            if self._attach_to_next(attempt):
-                return True
-            waiting = [attempt]
-            while waiting:
-                waiting = self._load_next(waiting)
-        return False
+    def _attach_to_any(self, attempt: Attempt) -> None:
+        while attempt.hook is not None and not self._attach_to_next(attempt):
+            self._go_on(attempt)
+
+    def _go_on(self, attempt: Attempt) -> None:
+        """Load for the next hook that takes the program, if there is one."""
+        waiting = [attempt]
+        while waiting:
+            waiting = self._load_next(waiting)
 
     def _attach_to_next(self, attempt: Attempt) -> bool:
         assert attempt.hook is not None
+        name = attempt.probe.name
+        self.programs[name] = attempt.fd
         try:
-            self._attach(attempt.probe, attempt.hook, attempt.fd)
+            self._attach(name, attempt.hook, attempt.fd)
         except OSError as error:
-            os.close(attempt.fd)
-            attempt.fd = -1
-            attempt.refuse(_describe(attempt.probe, error), error)
+            self._detach(name)
+            attempt.refuse(_describe(attempt, error), error)
             return False
         return True
 
     def _load_next(self, attempts: list[Attempt]) -> list[Attempt]:
         """Load each for its next hook; return those that were refused and have one more."""
-        kinds: dict[str, _Kind] = {}
+        kinds: dict[str, ProgramKind] = {}
         wanted: dict[Style, set[str]] = {}
         for attempt in attempts:
             while attempt.hook is not None:
-                kind = self._kind(attempt.hook)
+                kind = kind_of(attempt.hook, self._btf, self._plan, self._attempts)
                 if not isinstance(kind, str):
                     kinds[attempt.probe.name] = kind
                     functions = wanted.setdefault(attempt.hook.style, set())
@@ -164,7 +182,7 @@ class Attacher:
         self._load_all(ready)
         return [attempt for attempt in attempts if attempt.hook is not None and attempt.fd < 0]
 
-    def _load_all(self, ready: list[tuple[Attempt, _Kind, bytes]]) -> None:
+    def _load_all(self, ready: list[tuple[Attempt, ProgramKind, bytes]]) -> None:
         """Load programs, several at a time: most of it is the verifier's work."""
         # The longest first, so that none is left alone with it at the end.
         waiting = deque(sorted(ready, key=lambda entry: -len(entry[2])))
@@ -179,7 +197,7 @@ class Attacher:
                 try:
                     attempt.fd = bpf.load_program(code, name, *kind, self._functions)
                 except OSError as error:
-                    attempt.refuse(_describe(attempt.probe, error), error)
+                    attempt.refuse(_describe(attempt, error), error)
 
         helpers = [
             threading.Thread(target=work)
@@ -191,54 +209,22 @@ class Attacher:
         for helper in helpers:
             helper.join()
 
-    def _kind(self, hook: Hook) -> _Kind | str:
-        """What program a hook takes; what the kernel lacks for it, as text."""
-        if hook.is_hidden(self._plan.hidden):
-            return "it is switched off"
-        if hook.kind in (TP_BTF, RAW_TP):
-            point = self._btf.tracepoint(hook.attach_to)
-            if point is None or f"tracepoint {hook.attach_to}" in self._plan.hidden:
-                return f"this kernel has no tracepoint {hook.attach_to}"
-            if hook.kind == RAW_TP:
-                return _Kind(bpf.PROG_TYPE_RAW_TRACEPOINT)
-            return _Kind(bpf.PROG_TYPE_TRACING, bpf.ATTACH_TRACE_RAW_TP, point.type_id)
-        if hook.kind in _FUNCTIONS:
-            btf_id = self._btf.func(hook.attach_to)
-            if btf_id is None:
-                return f"this kernel has no function {hook.attach_to}"
-            return _Kind(bpf.PROG_TYPE_TRACING, _FUNCTIONS[hook.kind], btf_id)
-        if hook.kind == KPROBE:
-            return _Kind(bpf.PROG_TYPE_KPROBE) if perf.has_kprobes() else "it has no kprobes"
-        if hook.kind == ITERATOR:
-            btf_id = self._btf.func(f"bpf_iter_{hook.attach_to}")
-            if btf_id is None:
-                return f"this kernel has no iterator {hook.attach_to}"
-            return _Kind(bpf.PROG_TYPE_TRACING, bpf.ATTACH_TRACE_ITER, btf_id)
-        if hook.kind in TAILS:
-            before = Hook(TAILS[hook.kind][0], hook.attach_to.partition("/")[0])
-            return self._kind(before)
-        if self._plan.subsystem or not (self._plan.packet_cgroups or self._plan.moving):
-            return "no version 2 cgroup hierarchy is mounted"
-        if "NET_ADMIN" in lacking():
-            return "it takes the capability NET_ADMIN"
-        return _Kind(bpf.PROG_TYPE_CGROUP_SKB, _PACKETS[hook.kind])
-
-    def _attach(self, probe: Probe, hook: Hook, fd: int) -> None:
+    def _attach(self, name: str, hook: Hook, fd: int) -> None:
+        links = self._links.setdefault(name, [])
         if hook.kind == RAW_TP:
-            self.links.append(bpf.open_tracepoint(fd, hook.attach_to))
+            links.append(bpf.open_tracepoint(fd, hook.attach_to))
         elif hook.kind == KPROBE:
-            self.links.append(perf.attach_kprobe(fd, hook.attach_to))
+            links.append(perf.attach_kprobe(fd, hook.attach_to))
         elif hook.kind == ITERATOR:
             if not self._plan.moving:
                 bpf.run_iterator(fd)
-            self._iterators[probe.name] = fd
         elif hook.kind in TAILS:
             self._attach_behind(hook, fd)
-        elif hook.kind in _PACKETS:
-            self._attach_to_cgroups(fd, _PACKETS[hook.kind])
+        elif hook.kind in PACKETS:
+            for path in self._plan.packet_cgroups:
+                links.append(_link_to_cgroup(fd, path, PACKETS[hook.kind]))
         else:
-            self.links.append(bpf.open_tracepoint(fd))
-        self.programs[probe.name] = fd
+            links.append(bpf.open_tracepoint(fd))
 
     def _attach_behind(self, hook: Hook, fd: int) -> None:
         """Let the program of another probe go on with this one."""
@@ -247,29 +233,36 @@ class Attacher:
         before = self._attempts[name].hook if name in self.programs else None
         if before is None or before.kind != kind:
             raise OSError(errno.ENOENT, f"{name} is not attached to {kind}")
+        if "sys_enter" not in self.programs:
+            raise OSError(errno.ENOENT, "sys_enter is not attached")
         slot = struct.pack("=I", CONTINUATIONS.index(hook.attach_to))
         bpf.Map(self._maps[array], 4, 4, len(CONTINUATIONS)).update(slot, struct.pack("=I", fd))
 
     def run_again(self, name: str) -> None:
         """Run an iterator that was attached before once more."""
-        if name in self._iterators:
-            bpf.run_iterator(self._iterators[name])
-
-    def _attach_to_cgroups(self, fd: int, attach_type: int) -> None:
-        for path in self._plan.packet_cgroups:
-            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                self.links.append(bpf.create_link(fd, folder, attach_type))
-            finally:
-                os.close(folder)
+        if name in self.programs:
+            bpf.run_iterator(self.programs[name])
 
 
-def _describe(probe: Probe, error: OSError) -> str:
+def _sees_packets(attempt: Attempt) -> bool:
+    return attempt.hook is not None and attempt.hook.kind in PACKETS
+
+
+def _link_to_cgroup(fd: int, path: str, attach_type: int) -> int:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return bpf.create_link(fd, folder, attach_type)
+    finally:
+        os.close(folder)
+
+
+def _describe(attempt: Attempt, error: OSError) -> str:
     log = error.log.strip() if isinstance(error, bpf.BpfError) else ""
     folder = os.environ.get("PODTRACE_VERIFIER_LOG")
-    if folder:
-        Path(folder, probe.name).write_text(log)
-    if not log:
+    if not log or attempt.hook is None:
         return error.strerror or str(error)
+    if folder:
+        hook = attempt.hook.described.replace("/", "-")
+        Path(folder, f"{attempt.probe.name}.{hook}").write_text(log)
     end = " / ".join(log.splitlines()[-_VERIFIER_LINES:])[-_VERIFIER_CHARACTERS:]
     return f"{error.strerror}: {end}"

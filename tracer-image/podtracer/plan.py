@@ -80,7 +80,10 @@ _REGISTERS: Mapping[str, Mapping[str, object]] = {
     },
 }
 
-_TOLD_APART = {"readv", "writev", "sendto", "sendmsg", "recvmsg", "sendmmsg", "recvmmsg"}
+_TOLD_APART = {
+    "readv", "writev", "preadv2", "pwritev2", "sendto", "sendmsg", "recvmsg", "sendmmsg",
+    "recvmmsg",
+}  # fmt: skip
 """Calls that have what they move elsewhere than others of their kind."""
 
 ENTRIES = {

@@ -32,13 +32,15 @@ from podtracer.needs import Needs, missing
 class Probe:
     """What is seen at one place of the kernel, and the hooks that can see it, the best one first.
 
-    All hooks of a probe see the same things as often as the others do.
+    All hooks of a probe see the same things as often as the others do. What a probe and the
+    `partner` before it in the list note belongs together: both see packets, or neither.
     """
 
     name: str
     family: str
     hooks: Sequence[Hook]
     pids_scope: bool = True
+    partner: str = ""
 
     def function(self, hook: Hook) -> str:
         """Name of the C function for a hook."""
@@ -84,7 +86,12 @@ PROBES: Sequence[Probe] = (
     _tracepoint("reset", "tcp_receive_reset", *_entry("tcp_reset")),
     # Answers first, for the same reason.
     Probe("packet_in", "dns", (Hook(CGROUP_INGRESS), *_behind("received", "answer_received"))),
-    Probe("packet_out", "dns", (Hook(CGROUP_EGRESS), *_behind("sent", "query_sent"))),
+    Probe(
+        "packet_out",
+        "dns",
+        (Hook(CGROUP_EGRESS), *_behind("sent", "query_sent")),
+        partner="packet_in",
+    ),
     Probe("iter_task", "process", (Hook(ITERATOR, "task"),)),
     Probe("iter_task_file", "tcp", (Hook(ITERATOR, "task_file"),)),
 )
@@ -126,7 +133,7 @@ NEEDS: Mapping[str, Sequence[str]] = {
         "pid", "tgid", "comm", "cgroups", "group_leader", "real_parent", "thread_pid", "__state",
         "se.sum_exec_runtime", "start_time",
         "state", "in_iowait", "exit_state", "exit_code", "on_cpu", "signal", "files", "fs",
-        "thread_info.status", "thread_info.flags", "stack",
+        "thread_info.status", "thread_info.flags", "stack", "flags",
     ),
     "struct css_set": ("dfl_cgrp", "subsys"),
     "struct cgroup_subsys_state": ("cgroup",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from podtracer.btf import Btf
 from podtracer.errors import TracerError
 from podtracer.hooks import (
     CGROUP_EGRESS,
+    CGROUP_INGRESS,
     FENTRY,
     RAW_TP,
     TAIL_RAW_TP,
@@ -122,6 +124,12 @@ def test_a_family_without_its_types_is_not_tried(monkeypatch: pytest.MonkeyPatch
 
 
 CALLS = Probe("sys_exit", "calls", (Hook(TP_BTF, "sys_exit"), Hook(RAW_TP, "sys_exit")))
+ENTRIES = Probe("sys_enter", "calls", (Hook(TP_BTF, "sys_enter"), Hook(RAW_TP, "sys_enter")))
+ANSWERS = Probe(
+    "packet_in",
+    "dns",
+    (Hook(CGROUP_INGRESS), Hook(TAIL_TP_BTF, "sys_exit/received", "answer_received")),
+)
 QUERIES = Probe(
     "packet_out",
     "dns",
@@ -130,6 +138,7 @@ QUERIES = Probe(
         Hook(TAIL_TP_BTF, "sys_exit/sent", "query_sent"),
         Hook(TAIL_RAW_TP, "sys_exit/sent", "query_sent"),
     ),
+    partner="packet_in",
 )
 
 
@@ -138,12 +147,13 @@ class Chain:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, plan: Plan) -> None:
         self.put: list[tuple[int, bytes]] = []
-        monkeypatch.setattr("podtracer.attach.lacking", list)
+        monkeypatch.setattr("podtracer.program_kinds.lacking", list)
         for name in ("load_program", "open_tracepoint"):
             monkeypatch.setattr(bpf, name, lambda *_: os.open(os.devnull, os.O_RDONLY))
         monkeypatch.setattr(bpf, "Map", self._map)
         blob = Blob()
         blob.tracepoint("sys_exit", [blob.pointer(0)])
+        blob.tracepoint("sys_enter", [blob.pointer(0)])
         maps = {"after_typed": 70, "after_untyped": 71}
         self.attacher = Attacher(
             plan, Btf(blob.encoded()), lambda _, names: dict.fromkeys(names, b""), maps
@@ -176,23 +186,61 @@ def test_where_packets_are_not_seen_a_program_runs_behind_that_of_the_calls(
     monkeypatch: pytest.MonkeyPatch, hidden: tuple[str, ...], hook: str, array: int
 ) -> None:
     chain = Chain(monkeypatch, Plan(hidden=frozenset(hidden)))
-    probe = chain.run(CALLS, QUERIES)
+    probe = chain.run(CALLS, ENTRIES, QUERIES)
     assert (probe["hook"], probe["state"]) == (hook, "attached")
     assert "no version 2 cgroup hierarchy is mounted" in str(probe["reason"])
     assert chain.put == [(array, bytes(4))]
 
 
-def test_nothing_runs_behind_calls_that_are_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("seen", "state", "reason"),
+    [
+        ((), "unsupported", "calls are not seen either"),
+        ((CALLS,), "failed", "sys_enter is not attached"),
+    ],
+)
+def test_nothing_runs_behind_calls_that_are_not_seen(
+    monkeypatch: pytest.MonkeyPatch, seen: tuple[Probe, ...], state: str, reason: str
+) -> None:
     chain = Chain(monkeypatch, Plan())
-    probe = chain.run(QUERIES)
-    assert probe["state"] == "failed"
-    assert "sys_exit is not attached" in str(probe["reason"])
+    probe = chain.run(*seen, QUERIES)
+    assert probe["state"] == state
+    assert reason in str(probe["reason"])
     assert chain.put == []
+
+
+@pytest.mark.parametrize("refused", ["ingress", "egress"])
+@pytest.mark.parametrize("where", ["hidden", "attached"])
+def test_both_directions_are_read_from_calls_where_one_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, refused: str, where: str
+) -> None:
+    hidden = {f"hook cgroup_skb/{refused}"} if where == "hidden" else set()
+    plan = Plan(packet_cgroups=(str(tmp_path),), hidden=frozenset(hidden))
+    chain = Chain(monkeypatch, plan)
+    types = {"ingress": bpf.ATTACH_CGROUP_INGRESS, "egress": bpf.ATTACH_CGROUP_EGRESS}
+    links = []
+
+    def link(prog_fd: int, folder: int, attach_type: int) -> int:
+        if attach_type == types[refused]:
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+        links.append(os.open(os.devnull, os.O_RDONLY))
+        return links[-1]
+
+    monkeypatch.setattr(bpf, "create_link", link)
+    chain.run(CALLS, ENTRIES, ANSWERS, QUERIES)
+    probes = {probe["name"]: probe for probe in chain.attacher.probes}
+    assert [probe["name"] for probe in chain.attacher.probes][-2:] == ["packet_in", "packet_out"]
+    assert probes["packet_in"]["hook"] == "tail_call/tp_btf/sys_exit/received"
+    assert probes["packet_out"]["hook"] == "tail_call/tp_btf/sys_exit/sent"
+    assert {probe["state"] for probe in probes.values()} == {"attached"}
+    given_up, refusing = ("packet_out", "packet_in")[:: 1 if refused == "ingress" else -1]
+    assert f"{refusing} does not see packets" in str(probes[given_up]["reason"])
+    assert not set(links) & set(chain.attacher.links)
 
 
 def test_packets_are_not_tried_without_the_right_to(monkeypatch: pytest.MonkeyPatch) -> None:
     chain = Chain(monkeypatch, Plan(moving=True))
-    monkeypatch.setattr("podtracer.attach.lacking", lambda: ["NET_ADMIN"])
-    probe = chain.run(CALLS, QUERIES)
+    monkeypatch.setattr("podtracer.program_kinds.lacking", lambda: ["NET_ADMIN"])
+    probe = chain.run(CALLS, ENTRIES, QUERIES)
     assert (probe["hook"], probe["state"]) == ("tail_call/tp_btf/sys_exit/sent", "attached")
     assert probe["reason"] == "not cgroup_skb/egress: it takes the capability NET_ADMIN"

@@ -61,6 +61,8 @@ def test_flags_say_all_that_the_probes_are_compiled_for() -> None:
         "SYSCALL_ARGUMENT_4": "r8",
         "SYSCALL_readv": "19",
         "SYSCALL_writev": "20",
+        "SYSCALL_preadv2": "327",
+        "SYSCALL_pwritev2": "328",
         "SYSCALL_sendto": "44",
         "SYSCALL_sendmsg": "46",
         "SYSCALL_recvmsg": "47",
