@@ -46,7 +46,7 @@ ALWAYS_INLINE void classify(struct thread *thread, struct file *file) {
 ALWAYS_INLINE void read_path(struct file_walk *walk, struct file *pointer) {
     struct file_value *value = &walk->value;
     struct file *file = TYPED(pointer, file);
-    struct fs_struct *fs = TYPED(current_task()->fs, fs_struct);
+    struct fs_struct *fs = TYPED(OWN(current_task(), fs), fs_struct);
     struct dentry *root = LOAD(fs, root.dentry);
     struct vfsmount *root_mount = LOAD(fs, root.mnt);
     // What changes is kept in the map, where the verifier does not follow it: each turn of the loop

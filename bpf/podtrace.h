@@ -8,9 +8,19 @@
 // PROCESS_ENTRIES, LABEL_ENTRIES, FILE_ENTRIES, DNS_ENTRIES, TARGET_ENTRIES, FILTER_SLOTS,
 // MAYBE_TARGET (false for what is surely no target's id), RING_PAGES, SCOPE_PIDS (0: cgroups),
 // SCOPE_LEVEL_0..3 (depth of the target cgroups, -1: unused), LABEL_SEED, RTT_SPIKE_NS,
-// SLOW_FILE_NS, LONG_BLOCK_NS, HAVE_CAST and BTF_ID_* (type ids for bpf_rdonly_cast).
+// SLOW_FILE_NS, LONG_BLOCK_NS, HAVE_CAST and BTF_ID_* (type ids for bpf_rdonly_cast),
+// HAVE_CURRENT_TYPED and HAVE_TASK_REGISTERS (helpers of Linux 5.11 and 5.15), IN_IOWAIT_BYTE and
+// IN_IOWAIT_MASK (a bit-field has no address), and, by the kind of hook that the programs are
+// compiled for, ARGUMENTS_TYPED or ARGUMENTS_IN_REGISTERS.
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+// Arguments are 64-bit words one behind the other, but for kprobes, which get the registers.
+#if ARGUMENTS_IN_REGISTERS
+#define ARGUMENT_OFFSET(n) ARGUMENT_REGISTER(n)
+#else
+#define ARGUMENT_OFFSET(n) (8 * (n))
+#endif
 
 // A program's argument, taken out of BCC's sight: BCC would turn each dereference of it into a
 // bpf_probe_read, where the verifier knows the type of a BTF tracepoint's argument and lets it be
@@ -18,7 +28,7 @@
 #define ARG(ctx, n, type)                                                                          \
     ({                                                                                             \
         u64 _value;                                                                                \
-        asm volatile("%0 = *(u64 *)(%1 + %2)" : "=r"(_value) : "r"(ctx), "i"(8 * (n)));            \
+        asm volatile("%0 = *(u64 *)(%1 + %2)" : "=r"(_value) : "r"(ctx), "i"(ARGUMENT_OFFSET(n))); \
         (type) _value;                                                                             \
     })
 
@@ -28,8 +38,14 @@ static long (*read_kernel)(void *, u32, const void *) = (void *)113;  // bpf_pro
 static long (*read_kernel_str)(void *, u32,
                                const void *) = (void *)115;         // bpf_probe_read_kernel_str
 static long (*read_user)(void *, u32, const void *) = (void *)112;  // bpf_probe_read_user
-static struct task_struct *(*current_task)(void) = (void *)158;     // bpf_get_current_task_btf
+#if HAVE_CURRENT_TYPED
+static struct task_struct *(*current_task)(void) = (void *)158;  // bpf_get_current_task_btf
+#else
+static struct task_struct *(*current_task)(void) = (void *)35;  // bpf_get_current_task
+#endif
+#if HAVE_TASK_REGISTERS
 static struct pt_regs *(*task_registers)(struct task_struct *) = (void *)175;  // bpf_task_pt_regs
+#endif
 
 #if HAVE_CAST
 // podtracer rewrites this call into one of the kernel function bpf_rdonly_cast before loading.
@@ -44,6 +60,20 @@ static void *(*rdonly_cast)(void *object, u32 btf_id) = (void *)CAST_MARK;
         read_kernel(&_loaded, sizeof(_loaded), &(typed)->field);                                   \
         _loaded;                                                                                   \
     })
+#endif
+
+// A member of what an argument points to, or of what such a member points to.
+#if ARGUMENTS_TYPED
+#define GIVEN(pointer, field) ((pointer)->field)
+#else
+#define GIVEN(pointer, field) LOAD(pointer, field)
+#endif
+
+// A member of what current_task() or task_registers() returned, or of what such a member points to.
+#if HAVE_CURRENT_TYPED
+#define OWN(pointer, field) ((pointer)->field)
+#else
+#define OWN(pointer, field) LOAD(pointer, field)
 #endif
 
 enum metric {

@@ -4,23 +4,32 @@
 
 #if FAMILY_PROCESS
 
-int on_sched_process_fork(u64 *ctx) {
-    struct task_struct *parent = ARG(ctx, 0, struct task_struct *);
-    struct task_struct *child = ARG(ctx, 1, struct task_struct *);
-    u32 tid = parent->pid;
+// The running thread has made another.
+ALWAYS_INLINE void follow_fork(struct task_struct *child) {
+    u64 parent = bpf_get_current_pid_tgid();
+    u32 tid = parent;
     struct thread *forking = threads.lookup(&tid);
 #if SCOPE_PIDS
-    u32 target = forking ? forking->target : target_of_id(parent->tgid);
+    u32 target = forking ? forking->target : target_of_id(parent >> 32);
 #else
     u32 target = task_target(child);
 #endif
 
     if (!target)
-        return 0;
+        return;
     u64 now = bpf_ktime_get_ns();
 
     enter_process(TYPED(child, task_struct), target, now, !forking && !SCOPE_PIDS);
     enter_thread(TYPED(child, task_struct), target, 0, now);
+}
+
+int on_sched_process_fork(u64 *ctx) {
+    follow_fork(ARG(ctx, 1, struct task_struct *));
+    return 0;
+}
+
+int on_wake_up_new_task(u64 *ctx) {
+    follow_fork(ARG(ctx, 0, struct task_struct *));
     return 0;
 }
 
@@ -40,7 +49,7 @@ ALWAYS_INLINE void renumber_thread(u32 before, u32 after) {
 int on_sched_process_exec(u64 *ctx) {
     struct task_struct *task = ARG(ctx, 0, struct task_struct *);
 
-    renumber_thread(ARG(ctx, 1, u64), task->pid);
+    renumber_thread(ARG(ctx, 1, u64), GIVEN(task, pid));
     struct thread *thread = member(0);
 
     if (!thread)
@@ -59,33 +68,31 @@ int on_sched_process_exec(u64 *ctx) {
     return 0;
 }
 
-int on_sched_process_exit(u64 *ctx) {
-    struct task_struct *task = ARG(ctx, 0, struct task_struct *);
+// A thread ends; with `last`, its process does. Where the hook does not tell it is -1.
+ALWAYS_INLINE void follow_exit(struct task_struct *task, int last) {
     struct thread *thread = member(0);
 
     if (!thread)
-        return 0;
+        return;
     // Files are closed after this: what that undoes was not asked for by the call in flight.
     thread->call = CALL_NONE;
-    struct signal_struct *signal = task->signal;
+    struct signal_struct *signal = GIVEN(task, signal);
     u32 process = thread->process;
     struct process_value *known = processes.lookup(&process);
 
-#if ARGUMENTS_sched_process_exit >= 2
-    if (!(ARG(ctx, 1, u64) & 0xff))
-        return 0;
-#else
     // Two last threads that end together both find that no other is alive.
-    if (signal->live.counter > 0 || (known && known->exit_ns))
-        return 0;
-#endif
+    if (last < 0)
+        last = GIVEN(signal, live.counter) <= 0 && !(known && known->exit_ns);
+    if (!last)
+        return;
     u64 now = bpf_ktime_get_ns();
 #if SCOPE_PIDS
     u64 member_id = process;
 
     targets.delete(&member_id);
 #endif
-    int status = signal->flags & SIGNAL_GROUP_EXIT_FLAG ? signal->group_exit_code : task->exit_code;
+    bool group = GIVEN(signal, flags) & SIGNAL_GROUP_EXIT_FLAG;
+    int status = group ? GIVEN(signal, group_exit_code) : GIVEN(task, exit_code);
 
     if (known) {
         known->exit_ns = now;
@@ -99,6 +106,19 @@ int on_sched_process_exit(u64 *ctx) {
                           .code = status};
 
     send_event(&event, false);
+}
+
+int on_sched_process_exit(u64 *ctx) {
+#if ARGUMENTS_sched_process_exit >= 2
+    follow_exit(ARG(ctx, 0, struct task_struct *), !!(ARG(ctx, 1, u64) & 0xff));
+#else
+    follow_exit(ARG(ctx, 0, struct task_struct *), -1);
+#endif
+    return 0;
+}
+
+int on_taskstats_exit(u64 *ctx) {
+    follow_exit(ARG(ctx, 0, struct task_struct *), !!(u32)ARG(ctx, 1, u64));
     return 0;
 }
 
@@ -107,7 +127,7 @@ int on_cgroup_attach_task(u64 *ctx) {
     struct cgroup *destination = ARG(ctx, 0, struct cgroup *);
     struct task_struct *task = ARG(ctx, 2, struct task_struct *);
     u32 target = cgroup_target(destination);
-    u32 tid = task->pid;
+    u32 tid = GIVEN(task, pid);
 
     if (!target) {
         u32 zero = 0;
@@ -120,7 +140,7 @@ int on_cgroup_attach_task(u64 *ctx) {
     if (threads.lookup(&tid))
         return 0;
     u64 now = bpf_ktime_get_ns();
-    bool running = task->on_cpu;
+    bool running = GIVEN(task, on_cpu);
 
     enter_process(TYPED(task, task_struct), target, now, true);
     enter_thread(TYPED(task, task_struct), target, running ? now : 0, running ? 0 : now);
@@ -132,19 +152,38 @@ int on_cgroup_attach_task(u64 *ctx) {
 
 #if FAMILY_OOM
 
-int on_mark_victim(u64 *ctx) {
-    struct task_struct *task = ARG(ctx, 0, struct task_struct *);
-    u32 process = task->tgid;
+ALWAYS_INLINE void follow_kill(u32 process) {
     struct process_value *known = processes.lookup(&process);
 
     if (!known)
-        return 0;
+        return;
     struct event event = {.time_ns = bpf_ktime_get_ns(),
                           .process = process,
                           .type = EVENT_OOM_KILL,
                           .target = known->target};
 
     send_event(&event, false);
+}
+
+int on_mark_victim(u64 *ctx) {
+#if ARGUMENTS_mark_victim >= 2
+    struct task_struct *task = ARG(ctx, 0, struct task_struct *);
+
+    follow_kill(GIVEN(task, tgid));
+#else
+    // Before Linux 6.8 it is the number of a thread that uses the memory.
+    u32 tid = ARG(ctx, 0, u64);
+    struct thread *thread = threads.lookup(&tid);
+
+    follow_kill(thread ? thread->process : tid);
+#endif
+    return 0;
+}
+
+int on_mark_oom_victim(u64 *ctx) {
+    struct task_struct *task = ARG(ctx, 0, struct task_struct *);
+
+    follow_kill(GIVEN(task, tgid));
     return 0;
 }
 

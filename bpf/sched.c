@@ -29,9 +29,34 @@ ALWAYS_INLINE u8 reason_of_call(u8 call) {
     return REASON_OTHER;
 }
 
+ALWAYS_INLINE bool waits_for_disk(struct task_struct *task) {
+#if ARGUMENTS_TYPED
+    return task->in_iowait;
+#else
+    u8 bits = 0;
+
+    read_kernel(&bits, sizeof(bits), (void *)task + IN_IOWAIT_BYTE);
+    return bits & IN_IOWAIT_MASK;
+#endif
+}
+
+// The number of the system call that the running task is in.
+ALWAYS_INLINE u32 current_call(void) {
+#if HAVE_TASK_REGISTERS
+    return OWN(task_registers(current_task()), SYSCALL_NUMBER);
+#elif HAVE_task_struct__stack
+    // Where every system call begins to use the task's kernel stack.
+    void *end = OWN(current_task(), stack) + KERNEL_STACK_BYTES;
+
+    return LOAD((struct pt_regs *)(end - sizeof(struct pt_regs)), SYSCALL_NUMBER);
+#else
+    return ~0U;
+#endif
+}
+
 // What the running task, about to leave the CPU, is going to wait for.
 ALWAYS_INLINE u8 block_reason(struct task_struct *task, struct thread *thread, u32 state) {
-    if (task->in_iowait)
+    if (waits_for_disk(task))
         return REASON_DISK;
     if (thread->call) {
         if (thread->file_kind == FILE_SOCKET || thread->file_kind == FILE_TCP)
@@ -42,8 +67,7 @@ ALWAYS_INLINE u8 block_reason(struct task_struct *task, struct thread *thread, u
     }
     if (is_compat(task))
         return REASON_OTHER;
-    struct pt_regs *registers = task_registers(current_task());
-    u32 number = registers->SYSCALL_NUMBER;
+    u32 number = current_call();
     u8 *kind = syscall_kinds.lookup(&number);
 
     return kind ? reason_of_call(*kind) : REASON_OTHER;
@@ -111,7 +135,7 @@ ALWAYS_INLINE void notice_running(struct thread *thread, u64 since) {
 ALWAYS_INLINE void leave_cpu(struct task_struct *task, struct thread *thread, u64 now,
                              bool preempted, u32 state) {
     // The kernel's own sum: it does not depend on having seen every switch.
-    u64 executed_ns = task->se.sum_exec_runtime;
+    u64 executed_ns = GIVEN(task, se.sum_exec_runtime);
     u64 ran_ns = executed_ns - thread->executed_ns;
 
     thread->executed_ns = executed_ns;
@@ -145,12 +169,12 @@ int on_sched_switch(u64 *ctx) {
 #if ARGUMENTS_sched_switch >= 4
     u32 state = ARG(ctx, 3, u64);
 #elif HAVE_task_struct____state
-    u32 state = prev->__state;
+    u32 state = GIVEN(prev, __state);
 #else
-    u32 state = prev->state;
+    u32 state = GIVEN(prev, state);
 #endif
     u64 now = 0;
-    u32 tid = prev->pid;
+    u32 tid = GIVEN(prev, pid);
 
     if (tid) {
         struct thread *leaving = 0;
@@ -178,7 +202,7 @@ int on_sched_switch(u64 *ctx) {
                 threads.delete(&tid);
         }
     }
-    tid = next->pid;
+    tid = GIVEN(next, pid);
     if (tid && may_be_member(next)) {
         struct thread *reaching = threads.lookup(&tid);
 
@@ -189,7 +213,7 @@ int on_sched_switch(u64 *ctx) {
 }
 
 ALWAYS_INLINE void make_ready(struct task_struct *task) {
-    u32 tid = task->pid;
+    u32 tid = GIVEN(task, pid);
 
     if (!may_be_member(task))
         return;

@@ -17,12 +17,12 @@
 #if FAMILY_CALLS || FAMILY_TCP
 
 ALWAYS_INLINE struct file *file_of(s32 descriptor) {
-    struct task_struct *task = current_task();
-    struct fdtable *table = task->files->fdt;
+    struct files_struct *files = OWN(current_task(), files);
+    struct fdtable *table = OWN(files, fdt);
 
-    if (descriptor < 0 || descriptor >= table->max_fds)
+    if (descriptor < 0 || descriptor >= OWN(table, max_fds))
         return 0;
-    return pointer_at((void *)table->fd + 8 * (u64)descriptor);
+    return pointer_at((void *)OWN(table, fd) + 8 * (u64)descriptor);
 }
 
 ALWAYS_INLINE struct sock *sock_of(struct file *file) {
@@ -55,7 +55,10 @@ ALWAYS_INLINE u32 socket_target(struct sock *sk) {
 #elif HAVE_sock_cgroup_data__cgroup
     return cgroup_target(LOAD(TYPED(sk, sock), sk_cgrp_data.cgroup));
 #else
-    return cgroup_target((struct cgroup *)LOAD(TYPED(sk, sock), sk_cgrp_data.val));
+    u64 value = LOAD(TYPED(sk, sock), sk_cgrp_data.val);
+
+    // With one of the low bits set it is something else: an identity of net_cls or net_prio.
+    return value & 3 ? 0 : cgroup_target((struct cgroup *)value);
 #endif
 }
 

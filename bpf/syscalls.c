@@ -63,12 +63,12 @@ int on_sys_enter(u64 *ctx) {
     if (*kind == CALL_OPEN) {
         thread->file_kind = FILE_OTHER;
     } else {
-        struct file *file = file_of(registers->SYSCALL_ARGUMENT_0);
+        struct file *file = file_of(GIVEN(registers, SYSCALL_ARGUMENT_0));
 
         classify(thread, file);
         if (thread->file_kind == FILE_OTHER)
             return 0;
-        thread->vector = registers->SYSCALL_ARGUMENT_1;
+        thread->vector = GIVEN(registers, SYSCALL_ARGUMENT_1);
         if (*kind == CALL_CONNECT && thread->file_kind == FILE_TCP)
             note_peer(thread, file, (void *)thread->vector);
     }
@@ -266,7 +266,7 @@ int on_sys_exit(u64 *ctx) {
     if (!thread || !thread->call)
         return 0;
     struct pt_regs *registers = ARG(ctx, 0, struct pt_regs *);
-    u32 number = registers->SYSCALL_NUMBER;
+    u32 number = GIVEN(registers, SYSCALL_NUMBER);
     u8 *kind = syscall_kinds.lookup(&number);
 
     if (!kind || *kind != thread->call) {

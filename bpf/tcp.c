@@ -98,14 +98,9 @@ ALWAYS_INLINE struct socket_value *new_socket(struct sock *sk, bool connecting, 
     return sockets.lookup(&key);
 }
 
-int on_inet_sock_set_state(u64 *ctx) {
-    struct sock *sk = ARG(ctx, 0, struct sock *);
-    u32 before = ARG(ctx, 1, u64);
-    u32 after = ARG(ctx, 2, u64);
+ALWAYS_INLINE int change_state(struct sock *sk, u32 before, u32 after) {
     u64 key = (u64)sk;
 
-    if (sk->sk_protocol != PROTOCOL_TCP)
-        return 0;
     struct socket_value *socket = sockets.lookup(&key);
     bool connecting = after == STATE_SYN_SENT;
     // Passively opened, or opened by a connect that began before the trace.
@@ -159,6 +154,20 @@ int on_inet_sock_set_state(u64 *ctx) {
     if (after == STATE_CLOSE)
         sockets.delete(&key);
     return 0;
+}
+
+int on_inet_sock_set_state(u64 *ctx) {
+    struct sock *sk = ARG(ctx, 0, struct sock *);
+
+    if (GIVEN(sk, sk_protocol) != PROTOCOL_TCP)
+        return 0;
+    return change_state(sk, ARG(ctx, 1, u64), ARG(ctx, 2, u64));
+}
+
+int on_tcp_set_state(u64 *ctx) {
+    struct sock *sk = ARG(ctx, 0, struct sock *);
+
+    return change_state(sk, GIVEN(sk, __sk_common.skc_state), ARG(ctx, 1, u64));
 }
 
 int on_tcp_destroy_sock(u64 *ctx) {
@@ -218,17 +227,13 @@ ALWAYS_INLINE void count_trouble(struct socket_value *socket, u8 metric, u8 type
 
 #if FAMILY_RETRANSMIT
 
-int on_tcp_retransmit_skb(u64 *ctx) {
-    struct sock *sk = ARG(ctx, 0, struct sock *);
+// A segment was sent again.
+ALWAYS_INLINE void follow_retransmit(struct sock *sk) {
     u64 key = (u64)sk;
     struct socket_value *socket = sockets.lookup(&key);
 
-#if ARGUMENTS_tcp_retransmit_skb >= 3
-    if ((s32)ARG(ctx, 2, u64) != 0)
-        return 0;
-#endif
     if (!socket)
-        return 0;
+        return;
     struct tcp_sock *tcp = TYPED(sk, tcp_sock);
     // A paced segment carries the time at which it will leave.
     u64 paced_us = LOAD(tcp, tcp_wstamp_ns) / 1000;
@@ -237,6 +242,21 @@ int on_tcp_retransmit_skb(u64 *ctx) {
     if (socket->retransmit_mstamp < paced_us)
         socket->retransmit_mstamp = paced_us;
     count_trouble(socket, METRIC_RETRANSMIT, EVENT_RETRANSMIT);
+}
+
+int on_tcp_retransmit_skb(u64 *ctx) {
+#if ARGUMENTS_tcp_retransmit_skb >= 3
+    if ((s32)ARG(ctx, 2, u64) != 0)
+        return 0;
+#endif
+    follow_retransmit(ARG(ctx, 0, struct sock *));
+    return 0;
+}
+
+// At its return: behind the three arguments is the result.
+int on_tcp_retransmitted(u64 *ctx) {
+    if ((s32)ARG(ctx, 3, u64) == 0)
+        follow_retransmit(ARG(ctx, 0, struct sock *));
     return 0;
 }
 

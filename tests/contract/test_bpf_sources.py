@@ -8,12 +8,13 @@ import pytest
 
 from bpf_sources import CODE, HEADER, SOURCES
 from podtrace.wire import schema
-from podtracer import plan, probes, records
+from podtracer import features, hooks, plan, probes, records
 
 
 def test_every_program_is_registered_and_every_registered_one_exists() -> None:
     written = re.findall(r"^int (on_\w+)\(", CODE, re.M)
-    assert sorted(written) == sorted(probe.function for probe in probes.PROBES)
+    registered = {probe.function(hook) for probe in probes.PROBES for hook in probe.hooks}
+    assert sorted(written) == sorted(registered)
 
 
 def test_every_source_is_compiled() -> None:
@@ -28,7 +29,7 @@ def test_families_of_the_probes_are_those_that_the_sources_know() -> None:
 def test_structures_that_are_cast_are_registered() -> None:
     # `name` is the macro's own parameter.
     used = set(re.findall(r"\bTYPED\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*, (\w+)\)", CODE))
-    assert used - {"name"} == set(probes.CAST_TYPES)
+    assert used - {"name"} == set(features.CAST_TYPES)
 
 
 def test_members_that_the_sources_test_for_are_optional() -> None:
@@ -41,7 +42,8 @@ def test_members_that_the_sources_test_for_are_optional() -> None:
 
 @pytest.mark.parametrize("machine", plan.SYSCALLS)
 def test_every_flag_is_used_by_the_sources(machine: str) -> None:
-    given = {re.split(r"[=(]", flag[2:])[0] for flag in plan.Plan().flags(machine, 1)}
+    flags = [*plan.Plan().flags(machine, 1), *hooks.Style.TYPED.flags()]
+    given = {re.split(r"[=(]", flag[2:])[0] for flag in flags} | set(features.HELPERS.values())
     assert {name for name in given if not re.search(rf"\b{name}\b", CODE)} == set()
 
 

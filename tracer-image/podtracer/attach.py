@@ -1,6 +1,7 @@
 """Loading and attaching, each probe on its own: one that the kernel refuses leaves the others.
 
-What became of every probe is kept for the stream's hello, with the kernel's own reason.
+A probe has its hooks in order; the first that the kernel accepts is used. What became of every one
+is kept for the stream's hello, with the kernel's own reason.
 """
 
 from __future__ import annotations
@@ -12,13 +13,25 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
-from podtracer import bpf
+from podtracer import bpf, perf
 from podtracer.btf import Btf
 from podtracer.errors import TracerError
+from podtracer.hooks import (
+    CGROUP_EGRESS,
+    CGROUP_INGRESS,
+    FENTRY,
+    FEXIT,
+    ITERATOR,
+    KPROBE,
+    RAW_TP,
+    TP_BTF,
+    Hook,
+    Style,
+)
 from podtracer.plan import CAST_MARK, Plan
-from podtracer.probes import CGROUP_EGRESS, CGROUP_INGRESS, ITERATOR, TRACEPOINT, Probe
+from podtracer.probes import Probe
 
 LOCKDOWN = "/sys/kernel/security/lockdown"
 _LOADED_AT_ONCE = 4
@@ -26,75 +39,95 @@ _PACKETS = {
     CGROUP_EGRESS: bpf.ATTACH_CGROUP_EGRESS,
     CGROUP_INGRESS: bpf.ATTACH_CGROUP_INGRESS,
 }
+_FUNCTIONS = {FENTRY: bpf.ATTACH_TRACE_FENTRY, FEXIT: bpf.ATTACH_TRACE_FEXIT}
 _VERIFIER_LINES = 3
 _VERIFIER_CHARACTERS = 400
+
+Compile = Callable[[Style, "frozenset[str]"], Mapping[str, bytes]]
+"""Returns the code of C functions, those that this kernel has no need of left out."""
 
 
 class _Kind(NamedTuple):
     prog_type: int
-    attach_type: int
-    btf_id: int
+    attach_type: int = 0
+    btf_id: int = 0
+
+
+class _Attempt:
+    """A probe on its way down the list of its hooks."""
+
+    def __init__(self, probe: Probe) -> None:
+        self.probe = probe
+        self._hooks = deque(probe.hooks)
+        self.refusals: list[tuple[Hook, str]] = []
+        self.errors: list[OSError] = []
+        self.fd = -1
+
+    @property
+    def hook(self) -> Hook | None:
+        """The hook to try, None when all were refused."""
+        return self._hooks[0] if self._hooks else None
+
+    def refuse(self, reason: str, error: OSError | None = None) -> None:
+        """Go on to the next hook."""
+        self.refusals.append((self._hooks.popleft(), reason))
+        if error is not None:
+            self.errors.append(error)
+
+    def told(self) -> str | None:
+        """Why the hooks so far were refused, each reason once; None where none was."""
+        reasons: dict[str, str] = {}
+        for hook, reason in self.refusals:
+            reasons.setdefault(reason, hook.described)
+        if self.hook is not None:
+            return "; ".join(f"not {hook}: {why}" for why, hook in reasons.items()) or None
+        first = next(iter(reasons), None)
+        return "; ".join(why if why == first else f"{hook}: {why}" for why, hook in reasons.items())
 
 
 class Attacher:
     """Attaches probes and holds the descriptors: `programs` by probe name, `links`.
 
-    `code` has the compiled bytes of the C functions. With PODTRACE_VERIFIER_LOG set to a folder,
-    what the verifier said of a refused program is written there.
+    `compile_for` makes the code of C functions as it is needed. With PODTRACE_VERIFIER_LOG set to a
+    folder, what the verifier said of a refused program is written there.
     """
 
-    def __init__(self, plan: Plan, btf: Btf, code: Mapping[str, bytes]) -> None:
+    def __init__(self, plan: Plan, btf: Btf, compile_for: Compile) -> None:
         self._plan = plan
         self._btf = btf
-        self._code = code
+        self._compile = compile_for
         self._functions = {CAST_MARK: btf.func("bpf_rdonly_cast") or 0}
-        self._outcomes: dict[str, int | OSError] = {}
+        self._attempts: dict[str, _Attempt] = {}
         self.programs: dict[str, int] = {}
         self.links: list[int] = []
         self._iterators: dict[str, int] = {}
         self.probes: list[dict[str, Any]] = []
 
     def load(self, probes: Iterable[Probe]) -> None:
-        """Load the programs of probes, several at a time: most of it is the verifier's work."""
-        kinds = {probe: self._kind(probe) for probe in probes}
-        # The longest first, so that none is left alone with it at the end.
-        waiting = deque(
-            sorted(
-                ((probe, kind) for probe, kind in kinds.items() if not isinstance(kind, str)),
-                key=lambda entry: -len(self._code[entry[0].function]),
-            )
-        )
-        helpers = [
-            threading.Thread(target=self._load_all, args=(waiting,))
-            for _ in range(min(_LOADED_AT_ONCE, len(os.sched_getaffinity(0))) - 1)
-        ]
-        for helper in helpers:
-            helper.start()
-        self._load_all(waiting)
-        for helper in helpers:
-            helper.join()
-
-    def attach(self, probe: Probe, lacking: str | None) -> None:
-        """Attach a loaded probe, unless its family is `lacking` something; note what came of it.
+        """Load the programs of probes, each for the first of its hooks that takes it.
 
         Raises TracerError when not a single program may be loaded.
         """
-        state, reason = "unsupported", lacking
-        if lacking is None:
-            try:
-                reason = self._attach(probe)
-                state = "unsupported" if reason else "attached"
-            except OSError as error:
-                if error.errno == errno.EPERM and not self.programs:
-                    raise no_permission() from error
-                state, reason = "failed", _describe(probe, error)
+        attempts = [_Attempt(probe) for probe in probes]
+        self._attempts = {attempt.probe.name: attempt for attempt in attempts}
+        while attempts:
+            attempts = self._load_next(attempts)
+            if all(attempt.fd < 0 for attempt in self._attempts.values()) and any(
+                error.errno == errno.EPERM for a in attempts for error in a.errors
+            ):
+                raise no_permission()
+
+    def attach(self, probe: Probe, lacking: str | None) -> None:
+        """Attach a loaded probe, unless its family is `lacking` something; note what came of it."""
+        attempt = self._attempts.get(probe.name) or _Attempt(probe)
+        attached = lacking is None and self._attach_to_any(attempt)
         self.probes.append(
             {
                 "name": probe.name,
                 "family": probe.family,
-                "hook": probe.described_hook,
-                "state": state,
-                "reason": reason,
+                "hook": (attempt.hook or probe.hooks[0]).described,
+                "state": "attached" if attached else "failed" if attempt.errors else "unsupported",
+                "reason": attempt.told() if lacking is None else lacking,
             }
         )
 
@@ -108,54 +141,122 @@ class Attacher:
                 "podtrace needs Linux 5.8 or newer with BTF and root or CAP_BPF and CAP_PERFMON.",
             )
 
-    def _kind(self, probe: Probe) -> _Kind | str:
-        """What program a probe is; what the kernel lacks for it, as text."""
-        if probe.hook == TRACEPOINT:
-            point = self._btf.tracepoint(probe.attach_to)
-            if point is None or f"tracepoint {probe.attach_to}" in self._plan.hidden:
-                return f"this kernel has no tracepoint {probe.attach_to}"
+    def _attach_to_any(self, attempt: _Attempt) -> bool:
+        while attempt.hook is not None:
+            if self._attach_to_next(attempt):
+                return True
+            waiting = [attempt]
+            while waiting:
+                waiting = self._load_next(waiting)
+        return False
+
+    def _attach_to_next(self, attempt: _Attempt) -> bool:
+        assert attempt.hook is not None
+        try:
+            self._attach(attempt.probe, attempt.hook, attempt.fd)
+        except OSError as error:
+            os.close(attempt.fd)
+            attempt.fd = -1
+            attempt.refuse(_describe(attempt.probe, error), error)
+            return False
+        return True
+
+    def _load_next(self, attempts: list[_Attempt]) -> list[_Attempt]:
+        """Load each for its next hook; return those that were refused and have one more."""
+        kinds: dict[str, _Kind] = {}
+        wanted: dict[Style, set[str]] = {}
+        for attempt in attempts:
+            while attempt.hook is not None:
+                kind = self._kind(attempt.hook)
+                if not isinstance(kind, str):
+                    kinds[attempt.probe.name] = kind
+                    functions = wanted.setdefault(attempt.hook.style, set())
+                    functions.add(attempt.probe.function(attempt.hook))
+                    break
+                attempt.refuse(kind)
+        code = {
+            (style, name): made
+            for style, functions in wanted.items()
+            for name, made in self._compile(style, frozenset(functions)).items()
+        }
+        ready = []
+        for attempt in attempts:
+            if attempt.hook is not None:
+                function = attempt.probe.function(attempt.hook)
+                ready.append(
+                    (attempt, kinds[attempt.probe.name], code[attempt.hook.style, function])
+                )
+        self._load_all(ready)
+        return [attempt for attempt in attempts if attempt.hook is not None and attempt.fd < 0]
+
+    def _load_all(self, ready: list[tuple[_Attempt, _Kind, bytes]]) -> None:
+        """Load programs, several at a time: most of it is the verifier's work."""
+        # The longest first, so that none is left alone with it at the end.
+        waiting = deque(sorted(ready, key=lambda entry: -len(entry[2])))
+
+        def work() -> None:
+            while True:
+                try:
+                    attempt, kind, code = waiting.popleft()
+                except IndexError:
+                    return
+                name = attempt.probe.name
+                try:
+                    attempt.fd = bpf.load_program(code, name, *kind, self._functions)
+                except OSError as error:
+                    attempt.refuse(_describe(attempt.probe, error), error)
+
+        helpers = [
+            threading.Thread(target=work)
+            for _ in range(min(_LOADED_AT_ONCE, len(os.sched_getaffinity(0)), len(ready)) - 1)
+        ]
+        for helper in helpers:
+            helper.start()
+        work()
+        for helper in helpers:
+            helper.join()
+
+    def _kind(self, hook: Hook) -> _Kind | str:
+        """What program a hook takes; what the kernel lacks for it, as text."""
+        if hook.is_hidden(self._plan.hidden):
+            return "it is switched off"
+        if hook.kind in (TP_BTF, RAW_TP):
+            point = self._btf.tracepoint(hook.attach_to)
+            if point is None or f"tracepoint {hook.attach_to}" in self._plan.hidden:
+                return f"this kernel has no tracepoint {hook.attach_to}"
+            if hook.kind == RAW_TP:
+                return _Kind(bpf.PROG_TYPE_RAW_TRACEPOINT)
             return _Kind(bpf.PROG_TYPE_TRACING, bpf.ATTACH_TRACE_RAW_TP, point.type_id)
-        if probe.hook == ITERATOR:
-            btf_id = self._btf.func(f"bpf_iter_{probe.attach_to}")
+        if hook.kind in _FUNCTIONS:
+            btf_id = self._btf.func(hook.attach_to)
             if btf_id is None:
-                return f"this kernel has no iterator {probe.attach_to}"
+                return f"this kernel has no function {hook.attach_to}"
+            return _Kind(bpf.PROG_TYPE_TRACING, _FUNCTIONS[hook.kind], btf_id)
+        if hook.kind == KPROBE:
+            return _Kind(bpf.PROG_TYPE_KPROBE) if perf.has_kprobes() else "it has no kprobes"
+        if hook.kind == ITERATOR:
+            btf_id = self._btf.func(f"bpf_iter_{hook.attach_to}")
+            if btf_id is None:
+                return f"this kernel has no iterator {hook.attach_to}"
             return _Kind(bpf.PROG_TYPE_TRACING, bpf.ATTACH_TRACE_ITER, btf_id)
         if not self._plan.packet_cgroups and not self._plan.moving:
             return "no version 2 cgroup hierarchy is mounted"
-        return _Kind(bpf.PROG_TYPE_CGROUP_SKB, _PACKETS[probe.hook], 0)
+        return _Kind(bpf.PROG_TYPE_CGROUP_SKB, _PACKETS[hook.kind])
 
-    def _load_all(self, waiting: deque[tuple[Probe, _Kind]]) -> None:
-        while True:
-            try:
-                probe, kind = waiting.popleft()
-            except IndexError:
-                return
-            code = self._code[probe.function]
-            try:
-                fd = bpf.load_program(code, probe.name, *kind, self._functions)
-            except OSError as error:
-                self._outcomes[probe.name] = error
-            else:
-                self._outcomes[probe.name] = fd
-
-    def _attach(self, probe: Probe) -> str | None:
-        """Attach; return what the kernel lacks for it, None when all is well."""
-        kind = self._kind(probe)
-        if isinstance(kind, str):
-            return kind
-        outcome = self._outcomes[probe.name]
-        if isinstance(outcome, OSError):
-            raise outcome
-        self.programs[probe.name] = outcome
-        if probe.hook == TRACEPOINT:
-            self.links.append(bpf.open_tracepoint(outcome))
-        elif probe.hook == ITERATOR:
-            self._iterators[probe.name] = outcome
+    def _attach(self, probe: Probe, hook: Hook, fd: int) -> None:
+        if hook.kind == RAW_TP:
+            self.links.append(bpf.open_tracepoint(fd, hook.attach_to))
+        elif hook.kind == KPROBE:
+            self.links.append(perf.attach_kprobe(fd, hook.attach_to))
+        elif hook.kind == ITERATOR:
             if not self._plan.moving:
-                bpf.run_iterator(outcome)
+                bpf.run_iterator(fd)
+            self._iterators[probe.name] = fd
+        elif hook.kind in _PACKETS:
+            self._attach_to_cgroups(fd, _PACKETS[hook.kind])
         else:
-            self._attach_to_cgroups(outcome, kind.attach_type)
-        return None
+            self.links.append(bpf.open_tracepoint(fd))
+        self.programs[probe.name] = fd
 
     def run_again(self, name: str) -> None:
         """Run an iterator that was attached before once more."""
@@ -177,9 +278,9 @@ def _describe(probe: Probe, error: OSError) -> str:
     if folder:
         Path(folder, probe.name).write_text(log)
     if not log:
-        return str(error)
+        return error.strerror or str(error)
     end = " / ".join(log.splitlines()[-_VERIFIER_LINES:])[-_VERIFIER_CHARACTERS:]
-    return f"{error}: {end}"
+    return f"{error.strerror}: {end}"
 
 
 def refuse_lockdown(state: str = LOCKDOWN) -> None:

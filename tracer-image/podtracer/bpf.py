@@ -22,9 +22,10 @@ PROG_LOAD, PROG_TEST_RUN, OBJ_GET_INFO_BY_FD, RAW_TRACEPOINT_OPEN = 5, 10, 15, 1
 MAP_LOOKUP_BATCH, LINK_CREATE, ENABLE_STATS, ITER_CREATE = 24, 28, 32, 33
 
 MAP_TYPE_ARRAY = 2
-PROG_TYPE_CGROUP_SKB, PROG_TYPE_RAW_TRACEPOINT, PROG_TYPE_TRACING = 8, 17, 26
+PROG_TYPE_KPROBE, PROG_TYPE_CGROUP_SKB = 2, 8
+PROG_TYPE_RAW_TRACEPOINT, PROG_TYPE_TRACING = 17, 26
 ATTACH_CGROUP_INGRESS, ATTACH_CGROUP_EGRESS = 0, 1
-ATTACH_TRACE_RAW_TP, ATTACH_TRACE_ITER = 23, 28
+ATTACH_TRACE_RAW_TP, ATTACH_TRACE_FENTRY, ATTACH_TRACE_FEXIT, ATTACH_TRACE_ITER = 23, 24, 25, 28
 
 PSEUDO_KFUNC_CALL = 2
 INSTRUCTION_BYTES = 8
@@ -222,9 +223,14 @@ def _call_kernel_functions(code: bytes, functions: dict[int, int]) -> bytes:
     return bytes(patched)
 
 
-def open_tracepoint(prog_fd: int) -> int:
-    """Attach a program of a BTF tracepoint and return the link."""
-    return command(RAW_TRACEPOINT_OPEN, struct.pack("=QI", 0, prog_fd), "attach to tracepoint")
+def open_tracepoint(prog_fd: int, name: str = "") -> int:
+    """Attach to a raw tracepoint, without a name to what the program was loaded for; return a link.
+
+    The latter are BTF tracepoints and the entries and exits of kernel functions.
+    """
+    text = ctypes.create_string_buffer(name.encode())
+    attr = struct.pack("=QI", _address(text) if name else 0, prog_fd)
+    return command(RAW_TRACEPOINT_OPEN, attr, "attach to tracepoint")
 
 
 def create_link(prog_fd: int, target_fd: int, attach_type: int) -> int:

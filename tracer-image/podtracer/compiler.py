@@ -13,7 +13,7 @@ import os
 import re
 import signal
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +41,13 @@ class Compiled(NamedTuple):
     maps: dict[str, int]
     code: dict[str, bytes]
 
+    def with_maps(self, others: Mapping[str, int]) -> Compiled:
+        """Return the same programs, using other maps of the same names."""
+        ours = {fd: others[name] for name, fd in self.maps.items()}
+        return Compiled(
+            dict(others), {name: _with_maps(code, ours) for name, code in self.code.items()}
+        )
+
 
 class Compiler:
     """Holds BCC; raises ImportError where it is not installed."""
@@ -50,66 +57,73 @@ class Compiler:
         import bcc
 
         self._bcc = bcc
+        self._modules: list[Any] = []
         self._texts = {name: (_FOLDER / name).read_text() for name in SOURCES}
 
-    def compile(self, source: KernelSource, flags: Sequence[str]) -> Compiled:
-        """Compile all programs against the types of `source`.
+    def compile(
+        self, source: KernelSource, flags: Sequence[str], functions: frozenset[str]
+    ) -> Compiled:
+        """Compile C functions against the types of `source`.
 
         Raises CompileError. Those of families that are switched off have no code.
         """
-        rest = frozenset(SOURCES) - _FIRST_HALF
+        first_half = frozenset(
+            name for file in _FIRST_HALF for name in _PROGRAM.findall(self._texts[file])
+        )
+        halves = [half for half in (functions & first_half, functions - first_half) if half]
         with source.compiling():
-            if len(os.sched_getaffinity(0)) < 2:
-                return self._compile(frozenset(SOURCES), flags)
-            helper = _Helper(self, rest, flags)
+            if len(halves) < 2 or len(os.sched_getaffinity(0)) < 2:
+                return self._compile(functions, flags)
+            helper = _Helper(self, halves[1], flags)
             try:
-                first = self._compile(_FIRST_HALF, flags)
-                second = helper.result() or self._compile(rest, flags)
+                first = self._compile(halves[0], flags)
+                second = helper.result() or self._compile(halves[1], flags)
             finally:
                 helper.end()
-        ours = {fd: first.maps[name] for name, fd in second.maps.items()}
-        moved = {name: _with_maps(code, ours) for name, code in second.code.items()}
-        return Compiled(first.maps, {**first.code, **moved})
+        return Compiled(first.maps, {**first.code, **second.with_maps(first.maps).code})
 
-    def _compile(self, files: frozenset[str], flags: Sequence[str]) -> Compiled:
-        """Compile the programs of some of the files; what they share with others is in all."""
+    def _compile(self, functions: frozenset[str], flags: Sequence[str]) -> Compiled:
+        """Compile some of the programs; what they share with others is in all."""
+
+        def hide_unwanted(program: re.Match[str]) -> str:
+            return program[0] if program[1] in functions else "static " + program[0]
+
         text = "\n".join(
-            f'#line 1 "{name}"\n' + (body if name in files else _PROGRAM.sub(r"static \g<0>", body))
+            f'#line 1 "{name}"\n' + _PROGRAM.sub(hide_unwanted, body)
             for name, body in self._texts.items()
         )
         try:
-            # Kept: the descriptors and the code are its own.
-            self._module = self._bcc.BPF(text=text, cflags=list(flags), allow_rlimit=True)
+            module = self._bcc.BPF(text=text, cflags=list(flags), allow_rlimit=True)
         except Exception as error:
             raise CompileError(str(error)) from error
+        # Kept: the descriptors and the code are its own.
+        self._modules.append(module)
         library: Any = self._bcc.libbcc.lib
-        module = self._module.module
         maps = {
-            name: library.bpf_table_fd(module, name.encode())
+            name: library.bpf_table_fd(module.module, name.encode())
             for body in self._texts.values()
             for name in _MAP.findall(body)
         }
         code = {}
-        for file in sorted(files):
-            for name in _PROGRAM.findall(self._texts[file]):
-                size = library.bpf_function_size(module, name.encode())
-                if size:
-                    start = library.bpf_function_start(module, name.encode())
-                    code[name] = ctypes.string_at(start, size)
+        for name in functions:
+            size = library.bpf_function_size(module.module, name.encode())
+            if size:
+                start = library.bpf_function_start(module.module, name.encode())
+                code[name] = ctypes.string_at(start, size)
         return Compiled({name: fd for name, fd in maps.items() if fd >= 0}, code)
 
 
 class _Helper:
-    """A process that compiles some of the files and hands over what came of it."""
+    """A process that compiles some of the programs and hands over what came of it."""
 
-    def __init__(self, compiler: Compiler, files: frozenset[str], flags: Sequence[str]) -> None:
+    def __init__(self, compiler: Compiler, functions: frozenset[str], flags: Sequence[str]) -> None:
         self._read, write = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
             try:
                 die_with_parent(signal.SIGKILL)
                 with open(write, "wb") as out:
-                    marshal.dump(tuple(compiler._compile(files, flags)), out)
+                    marshal.dump(tuple(compiler._compile(functions, flags)), out)
             finally:
                 os._exit(0)
         os.close(write)

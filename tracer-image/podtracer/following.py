@@ -12,9 +12,9 @@ import time
 
 from podtracer import bpf
 from podtracer.capabilities import lacking
+from podtracer.hooks import CGROUP_EGRESS, CGROUP_INGRESS, ITERATOR
 from podtracer.loader import Loaded
 from podtracer.maps import OpenMaps
-from podtracer.probes import CGROUP_EGRESS, CGROUP_INGRESS, ITERATOR, PROBES
 from podtracer.target import Changes, Scope
 
 _ATTACH_TYPES = {
@@ -58,10 +58,10 @@ class Following:
             return
         links = self._links.setdefault(cgroup, [])
         try:
-            for probe in PROBES:
-                program = self._loaded.programs.get(probe.name)
-                if probe.hook in _ATTACH_TYPES and program is not None:
-                    links.append(bpf.create_link(program, directory, _ATTACH_TYPES[probe.hook]))
+            for probe in self._loaded.probes:
+                program = self._loaded.programs.get(probe["name"])
+                if probe["hook"] in _ATTACH_TYPES and program is not None:
+                    links.append(bpf.create_link(program, directory, _ATTACH_TYPES[probe["hook"]]))
         except OSError as error:
             if error.errno != errno.ENOENT:
                 self.unseen += 1
@@ -76,9 +76,9 @@ class Following:
                 probe.update(state="failed", reason=reason)
 
     def _look_over(self) -> None:
-        for probe in PROBES:
-            program = self._loaded.programs.get(probe.name)
-            if probe.hook == ITERATOR and program is not None:
+        for probe in self._loaded.probes:
+            program = self._loaded.programs.get(probe["name"])
+            if probe["hook"].startswith(f"{ITERATOR}/") and program is not None:
                 bpf.run_iterator(program)
 
     def close(self) -> None:

@@ -14,19 +14,21 @@ import secrets
 import socket
 import struct
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from podtracer import bpf
+from podtracer import bpf, features
 from podtracer.attach import Attacher, no_permission, refuse_lockdown
 from podtracer.btf import VMLINUX, Btf
 from podtracer.btf_types import BtfError
-from podtracer.compiler import CompileError, Compiler
+from podtracer.compiler import Compiled, CompileError, Compiler
 from podtracer.errors import TracerError
+from podtracer.hooks import Style
 from podtracer.kernel_source import KernelSource, KernelSourceError, prepare
 from podtracer.plan import TARGET_ENTRIES, Plan, syscall_table
-from podtracer.probes import CAST_TYPES, FAMILY_TYPES, PROBES, lacking_families, needs_without
+from podtracer.probes import FAMILY_TYPES, PROBES, lacking_families, needs_without
 from podtracer.target import family
 
 MAPS = (
@@ -64,7 +66,6 @@ class _Ready:
         self.btf = _read_btf()
         needs = needs_without(hidden)
         self.reasons = lacking_families(self.btf, needs, hidden)
-        self.can_cast = _can_cast(self.btf, hidden)
         try:
             self.compiler = Compiler()
         except ImportError as error:
@@ -100,17 +101,18 @@ class _Loading:
         self._plan = plan
         self._noise = noise
         self._machine = platform.machine()
+        self._label_seed = secrets.randbits(63)
+        self._first: Compiled | None = None
         self._maps: dict[str, int] = {}
         self._seeded: set[int] = set()
 
     def run(self) -> Answer:
         reasons = self._ready.reasons
-        code = self._compile()
-        self._fill_maps()
-        attacher = Attacher(self._plan, self._ready.btf, code)
-        self._seed_processes()
+        attacher = Attacher(self._plan, self._ready.btf, self._compile)
         probes = [probe for probe in PROBES if probe.pids_scope or not self._plan.by_pids]
         attacher.load(probe for probe in probes if probe.family not in reasons)
+        self._fill_maps()
+        self._seed_processes()
         for probe in probes:
             attacher.attach(probe, reasons.get(probe.family))
         for _ in range(_MOST_ROUNDS):
@@ -126,29 +128,34 @@ class _Loading:
         }
         return answer, [*self._maps.values(), *attacher.programs.values(), *attacher.links]
 
-    def _compile(self) -> dict[str, bytes]:
-        """Make the maps and return the code of the programs by their functions."""
-        reasons, cast = self._ready.reasons, self._ready.can_cast
+    def _compile(self, style: Style, functions: frozenset[str]) -> Mapping[str, bytes]:
+        """Return the code of C functions; the maps are those of the first call."""
+        try:
+            compiled = self._ready.compiler.compile(
+                self._ready.source, self._flags(style), functions
+            )
+        except CompileError as error:
+            raise self._compile_error(error) from error
+        if self._first is not None:
+            return compiled.with_maps(self._first.maps).code
+        for name in MAPS:
+            if name not in compiled.maps:
+                raise TracerError("internal", f"map {name} was not made", "Report this.")
+            self._maps[name] = compiled.maps[name]
+        self._first = compiled
+        return compiled.code
+
+    def _flags(self, style: Style) -> list[str]:
+        reasons = self._ready.reasons
         # Debug information would cost a seventh of the time and only serve the verifier's log.
         # BCC optimizes on its own what clang makes of the source: once is enough.
         # Nothing here gains from what pointers to different types may not share, and to find out
         # costs a tenth.
         flags = ["-g0", "-Xclang", "-disable-llvm-passes", "-fno-strict-aliasing"]
-        flags += self._plan.flags(self._machine, secrets.randbits(63))
+        flags += self._plan.flags(self._machine, self._label_seed)
         flags += [f"-DFAMILY_{name.upper()}={int(name not in reasons)}" for name in FAMILY_TYPES]
-        flags.append(f"-DHAVE_CAST={int(cast)}")
-        if cast:
-            find = self._ready.btf.find
-            flags += [f"-DBTF_ID_{name}={find('struct', name)}" for name in CAST_TYPES]
-        try:
-            compiled = self._ready.compiler.compile(self._ready.source, flags)
-        except CompileError as error:
-            raise self._compile_error(error) from error
-        for name in MAPS:
-            if name not in compiled.maps:
-                raise TracerError("internal", f"map {name} was not made", "Report this.")
-            self._maps[name] = compiled.maps[name]
-        return compiled.code
+        flags += features.flags(self._ready.btf, self._plan.hidden, style)
+        return [*flags, *style.flags()]
 
     def _compile_error(self, error: Exception) -> TracerError:
         os.lseek(self._noise, 0, os.SEEK_SET)
@@ -195,16 +202,6 @@ def _read_btf() -> Btf:
         raise TracerError(
             "no_btf", f"the kernel's BTF cannot be used: {error}", "Report this kernel."
         ) from error
-
-
-def _can_cast(btf: Btf, hidden: frozenset[str]) -> bool:
-    return (
-        "func bpf_rdonly_cast" not in hidden
-        and "struct callback_head" not in hidden
-        and btf.func("bpf_rdonly_cast") is not None
-        and btf.member("struct callback_head", "next") is not None
-        and all(btf.find("struct", name) is not None for name in CAST_TYPES)
-    )
 
 
 def _cache_folder() -> Path:

@@ -58,12 +58,21 @@ CALL_KINDS = (
 )  # fmt: skip
 """In the order of enum syscall_kind."""
 
-_REGISTERS = {
-    "x86_64": {"SYSCALL_NUMBER": "orig_ax", "SYSCALL_ARGUMENT_0": "di", "SYSCALL_ARGUMENT_1": "si"},
+_REGISTERS: Mapping[str, Mapping[str, object]] = {
+    "x86_64": {
+        "SYSCALL_NUMBER": "orig_ax",
+        "SYSCALL_ARGUMENT_0": "di",
+        "SYSCALL_ARGUMENT_1": "si",
+        # Offsets of di, si, dx and cx, in which functions get their arguments.
+        "ARGUMENT_REGISTER(n)": "((n)==0?112:(n)==1?104:(n)==2?96:88)",
+        "KERNEL_STACK_BYTES": 16384,
+    },
     "aarch64": {
         "SYSCALL_NUMBER": "syscallno",
         "SYSCALL_ARGUMENT_0": "regs[0]",
         "SYSCALL_ARGUMENT_1": "regs[1]",
+        "ARGUMENT_REGISTER(n)": "(8*(n))",
+        "KERNEL_STACK_BYTES": max(16384, mmap.PAGESIZE),
     },
 }
 

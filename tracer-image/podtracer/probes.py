@@ -1,8 +1,8 @@
 """The registry: every probe, the family that it serves, and what it needs of the kernel.
 
 A family whose needs this kernel lacks is left out before compilation, so that it never fails for
-it; a probe that the kernel refuses to load or attach leaves the others at work. What is missing
-makes sections of the report degraded or blank.
+it. Of each probe's hooks the first that the kernel accepts is used; a probe of which it accepts
+none leaves the others at work. What is missing makes sections of the report degraded or blank.
 """
 
 from __future__ import annotations
@@ -12,64 +12,77 @@ from dataclasses import dataclass
 
 from podtracer.btf import Btf
 from podtracer.errors import TracerError
-from podtracer.needs import Needs, missing
-
-TRACEPOINT, CGROUP_EGRESS, CGROUP_INGRESS, ITERATOR = (
-    "tp_btf",
-    "cgroup_skb/egress",
-    "cgroup_skb/ingress",
-    "iter",
+from podtracer.hooks import (
+    CGROUP_EGRESS,
+    CGROUP_INGRESS,
+    FENTRY,
+    FEXIT,
+    ITERATOR,
+    KPROBE,
+    RAW_TP,
+    TP_BTF,
+    Hook,
 )
+from podtracer.needs import Needs, missing
 
 
 @dataclass(frozen=True)
 class Probe:
-    """One BPF program: its C function, where it is attached, and whom it serves."""
+    """What is seen at one place of the kernel, and the hooks that can see it, the best one first.
+
+    All hooks of a probe see the same things as often as the others do.
+    """
 
     name: str
     family: str
-    hook: str
-    attach_to: str
+    hooks: Sequence[Hook]
     pids_scope: bool = True
 
-    @property
-    def function(self) -> str:
-        """Name of the C function."""
-        return "on_" + self.name
-
-    @property
-    def described_hook(self) -> str:
-        """The hook as libbpf spells a section: tp_btf/sched_switch."""
-        return f"{self.hook}/{self.attach_to}" if self.attach_to else self.hook
+    def function(self, hook: Hook) -> str:
+        """Name of the C function for a hook."""
+        return "on_" + (hook.program or self.name)
 
 
-def _tracepoint(family: str, name: str, pids_scope: bool = True) -> Probe:
-    return Probe(name, family, TRACEPOINT, name, pids_scope)
+def _tracepoint(family: str, name: str, *more: Hook, pids_scope: bool = True) -> Probe:
+    return Probe(name, family, (Hook(TP_BTF, name), Hook(RAW_TP, name), *more), pids_scope)
+
+
+def _entry(function: str, program: str = "") -> tuple[Hook, Hook]:
+    """Hooks at the entry of a kernel function."""
+    return Hook(FENTRY, function, program), Hook(KPROBE, function, program)
 
 
 PROBES: Sequence[Probe] = (
     _tracepoint("cpu", "sched_switch"),
     _tracepoint("cpu", "sched_wakeup"),
     _tracepoint("cpu", "sched_wakeup_new"),
-    _tracepoint("process", "sched_process_fork"),
+    _tracepoint("process", "sched_process_fork", *_entry("wake_up_new_task", "wake_up_new_task")),
     _tracepoint("process", "sched_process_exec"),
-    _tracepoint("process", "sched_process_exit"),
+    _tracepoint("process", "sched_process_exit", *_entry("taskstats_exit", "taskstats_exit")),
     _tracepoint("process", "cgroup_attach_task", pids_scope=False),
-    _tracepoint("oom", "mark_victim"),
+    _tracepoint("oom", "mark_victim", *_entry("mark_oom_victim", "mark_oom_victim")),
     # Returns first: a call that was seen to begin must be seen to end.
     _tracepoint("calls", "sys_exit"),
     _tracepoint("calls", "sys_enter"),
-    _tracepoint("tcp", "inet_sock_set_state"),
-    _tracepoint("tcp", "tcp_destroy_sock"),
-    _tracepoint("rtt", "tcp_probe"),
-    _tracepoint("rtt", "tcp_rcv_space_adjust"),
-    _tracepoint("retransmit", "tcp_retransmit_skb"),
-    _tracepoint("reset", "tcp_receive_reset"),
+    _tracepoint("tcp", "inet_sock_set_state", *_entry("tcp_set_state", "tcp_set_state")),
+    _tracepoint("tcp", "tcp_destroy_sock", *_entry("tcp_v4_destroy_sock")),
+    _tracepoint("rtt", "tcp_probe", *_entry("tcp_rcv_established")),
+    _tracepoint("rtt", "tcp_rcv_space_adjust", *_entry("tcp_rcv_space_adjust")),
+    _tracepoint(
+        "retransmit",
+        "tcp_retransmit_skb",
+        Hook(FEXIT, "__tcp_retransmit_skb", "tcp_retransmitted"),
+    ),
+    _tracepoint("reset", "tcp_receive_reset", *_entry("tcp_reset")),
     # Answers first, for the same reason.
-    Probe("packet_in", "dns", CGROUP_INGRESS, ""),
-    Probe("packet_out", "dns", CGROUP_EGRESS, ""),
-    Probe("iter_task", "process", ITERATOR, "task"),
-    Probe("iter_task_file", "tcp", ITERATOR, "task_file"),
+    Probe("packet_in", "dns", (Hook(CGROUP_INGRESS),)),
+    Probe("packet_out", "dns", (Hook(CGROUP_EGRESS),)),
+    Probe("iter_task", "process", (Hook(ITERATOR, "task"),)),
+    Probe("iter_task_file", "tcp", (Hook(ITERATOR, "task_file"),)),
+)
+
+TRACEPOINTS: Sequence[str] = tuple(
+    hook.attach_to for probe in PROBES for hook in probe.hooks if hook.kind == TP_BTF
 )
 
 SOURCES: Sequence[str] = (
@@ -103,7 +116,7 @@ NEEDS: Mapping[str, Sequence[str]] = {
         "pid", "tgid", "comm", "cgroups", "group_leader", "real_parent", "thread_pid", "__state",
         "se.sum_exec_runtime", "start_time",
         "state", "in_iowait", "exit_state", "exit_code", "on_cpu", "signal", "files", "fs",
-        "thread_info.status", "thread_info.flags",
+        "thread_info.status", "thread_info.flags", "stack",
     ),
     "struct css_set": ("dfl_cgrp",),
     "struct cgroup": ("level", "kn", "ancestors", "ancestor_ids"),
@@ -141,6 +154,7 @@ OPTIONAL = frozenset(
         "struct task_struct.__state",
         "struct task_struct.start_time",
         "struct task_struct.state",
+        "struct task_struct.stack",
         "struct task_struct.thread_info.status",
         "struct task_struct.thread_info.flags",
         "struct cgroup.ancestors",
@@ -184,12 +198,6 @@ FAMILY_TYPES: Mapping[str, Sequence[str]] = {
 }  # fmt: skip
 """What each family needs beside the core."""
 
-CAST_TYPES = (
-    "task_struct", "css_set", "cgroup", "kernfs_node", "pid", "file", "inode", "super_block",
-    "dentry", "mount", "fs_struct", "callback_head", "socket", "sock", "tcp_sock",
-)  # fmt: skip
-"""Structures that the C code reaches by bpf_rdonly_cast."""
-
 
 def needs_without(hidden: frozenset[str]) -> dict[str, list[str]]:
     """Return all needs, tracepoints too, but for what a test hides from the probes."""
@@ -198,9 +206,9 @@ def needs_without(hidden: frozenset[str]) -> dict[str, list[str]]:
         for key, members in NEEDS.items()
         if key not in hidden
     }
-    for probe in PROBES:
-        if probe.hook == TRACEPOINT and f"tracepoint {probe.attach_to}" not in hidden:
-            needs[f"tracepoint {probe.attach_to}"] = []
+    for name in TRACEPOINTS:
+        if f"tracepoint {name}" not in hidden:
+            needs[f"tracepoint {name}"] = []
     return needs
 
 

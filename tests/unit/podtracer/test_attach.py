@@ -1,13 +1,21 @@
-"""What the kernel's refusals are called."""
+"""What the kernel's refusals are called, and which hook a probe ends at."""
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
-from podtracer.attach import refuse_lockdown
+from btf_blob import FUNC, Blob
+from podtracer import bpf
+from podtracer.attach import Attacher, refuse_lockdown
+from podtracer.btf import Btf
 from podtracer.errors import TracerError
+from podtracer.hooks import FENTRY, RAW_TP, TP_BTF, Hook, Style
+from podtracer.plan import Plan
+from podtracer.probes import Probe
 
 
 def test_confidentiality_is_refused_with_the_way_out(tmp_path: Path) -> None:
@@ -30,3 +38,99 @@ def test_weaker_lockdown_is_none_of_our_business(tmp_path: Path, text: str) -> N
 
 def test_kernel_without_lockdown_is_fine(tmp_path: Path) -> None:
     refuse_lockdown(str(tmp_path / "absent"))
+
+
+PROBE = Probe(
+    "seen", "tcp", (Hook(TP_BTF, "seen"), Hook(RAW_TP, "seen"), Hook(FENTRY, "see", "see"))
+)
+
+
+class Kernel:
+    """Accepts programs and attachments but for those it was told to refuse."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *refused: tuple[str, int]) -> None:
+        self._refused = dict(refused)
+        self.compiled: list[tuple[Style, set[str]]] = []
+        monkeypatch.setattr(bpf, "load_program", self._load)
+        monkeypatch.setattr(bpf, "open_tracepoint", self._attach)
+        blob = Blob()
+        blob.tracepoint("seen", [blob.pointer(0)])
+        blob.add(FUNC, "see", blob.prototype([]))
+        self.attacher = Attacher(Plan(), Btf(blob.encoded()), self._compile)
+
+    def _compile(self, style: Style, functions: frozenset[str]) -> dict[str, bytes]:
+        self.compiled.append((style, set(functions)))
+        return dict.fromkeys(functions, b"")
+
+    def _load(self, code: bytes, name: str, kind: int, attach_type: int, *rest: object) -> int:
+        kinds = {bpf.ATTACH_TRACE_RAW_TP: TP_BTF, bpf.ATTACH_TRACE_FENTRY: FENTRY}
+        hook = kinds.get(attach_type, RAW_TP)
+        return self._open(f"load {hook}")
+
+    def _attach(self, fd: int, name: str = "") -> int:
+        return self._open("attach raw_tp" if name else "attach")
+
+    def _open(self, what: str) -> int:
+        if what in self._refused:
+            raise OSError(self._refused[what], os.strerror(self._refused[what]))
+        return os.open(os.devnull, os.O_RDONLY)
+
+    def run(self, lacking: str | None = None) -> dict[str, object]:
+        if lacking is None:
+            self.attacher.load([PROBE])
+        self.attacher.attach(PROBE, lacking)
+        for fd in (*self.attacher.links, *self.attacher.programs.values()):
+            os.close(fd)
+        [probe] = self.attacher.probes
+        return probe
+
+
+def test_the_best_hook_is_used_and_nothing_is_compiled_for_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernel = Kernel(monkeypatch)
+    probe = kernel.run()
+    assert (probe["hook"], probe["state"], probe["reason"]) == ("tp_btf/seen", "attached", None)
+    assert kernel.compiled == [(Style.TYPED, {"on_seen"})]
+
+
+def test_a_hook_that_is_not_loaded_for_is_followed_by_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernel = Kernel(monkeypatch, ("load tp_btf", errno.EINVAL))
+    probe = kernel.run()
+    assert (probe["hook"], probe["state"]) == ("raw_tp/seen", "attached")
+    assert probe["reason"] == "not tp_btf/seen: Invalid argument"
+    assert kernel.compiled == [(Style.TYPED, {"on_seen"}), (Style.UNTYPED, {"on_seen"})]
+
+
+def test_a_hook_that_is_not_attached_to_is_followed_by_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refused = [("load tp_btf", errno.EINVAL), ("attach raw_tp", errno.EBUSY)]
+    probe = Kernel(monkeypatch, *refused).run()
+    assert (probe["hook"], probe["state"]) == ("fentry/see", "attached")
+    assert probe["reason"] == (
+        "not tp_btf/seen: Invalid argument; not raw_tp/seen: Device or resource busy"
+    )
+
+
+def test_when_all_are_refused_each_reason_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = [(f"load {kind}", errno.EINVAL) for kind in (TP_BTF, RAW_TP)]
+    probe = Kernel(monkeypatch, *refused, ("load fentry", errno.E2BIG)).run()
+    assert (probe["hook"], probe["state"]) == ("tp_btf/seen", "failed")
+    assert probe["reason"] == "Invalid argument; fentry/see: Argument list too long"
+
+
+def test_a_kernel_that_lets_nothing_be_loaded_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel(monkeypatch, ("load tp_btf", errno.EPERM))
+    with pytest.raises(TracerError) as raised:
+        kernel.run()
+    assert raised.value.code == "no_permission"
+
+
+def test_a_family_without_its_types_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel(monkeypatch)
+    probe = kernel.run(lacking="this kernel has no struct sock")
+    assert (probe["hook"], probe["state"]) == ("tp_btf/seen", "unsupported")
+    assert kernel.compiled == []

@@ -17,6 +17,7 @@ from podtracer.compiler import Compiled, CompileError, Compiler
 from podtracer.kernel_source import KernelSource
 from podtracer.probes import PROBES
 
+FUNCTIONS = frozenset(probe.function(hook) for probe in PROBES for hook in probe.hooks)
 MAP_LOAD = struct.Struct("=BBhiBBhi")
 EXIT = b"\x95" + bytes(7)
 
@@ -68,31 +69,45 @@ def source(tmp_path: Path) -> KernelSource:
 
 
 def assert_whole(compiled: Compiled) -> None:
-    assert set(compiled.code) == {probe.function for probe in PROBES}
+    assert set(compiled.code) == FUNCTIONS
     for code in compiled.code.values():
         assert MAP_LOAD.unpack_from(code)[3] == compiled.maps["targets"] < 500
         assert code.endswith(EXIT)
 
 
 def test_programs_of_both_processes_use_our_maps(source: KernelSource) -> None:
-    assert_whole(Compiler().compile(source, []))
+    assert_whole(Compiler().compile(source, [], FUNCTIONS))
     assert len(FakeBpf.texts) == 1
 
 
 def test_each_program_is_compiled_by_one_process(source: KernelSource) -> None:
-    Compiler().compile(source, [])
+    Compiler().compile(source, [], FUNCTIONS)
     [text] = FakeBpf.texts
     ours = set(re.findall(r"^int (on_\w+)\(", text, re.MULTILINE))
     theirs = set(re.findall(r"^static int (on_\w+)\(", text, re.MULTILINE))
     assert ours and theirs and not ours & theirs
-    assert ours | theirs == {probe.function for probe in PROBES}
+    assert ours | theirs == FUNCTIONS
+
+
+def test_only_what_is_asked_for_is_compiled(source: KernelSource) -> None:
+    compiled = Compiler().compile(source, [], frozenset({"on_sys_exit"}))
+    assert set(compiled.code) == {"on_sys_exit"}
+    [text] = FakeBpf.texts
+    assert re.findall(r"^int (on_\w+)\(", text, re.MULTILINE) == ["on_sys_exit"]
+
+
+def test_programs_can_be_pointed_to_the_maps_of_others(source: KernelSource) -> None:
+    compiled = Compiler().compile(source, [], frozenset({"on_sys_exit"}))
+    moved = compiled.with_maps(dict.fromkeys(compiled.maps, 7))
+    assert MAP_LOAD.unpack_from(moved.code["on_sys_exit"])[3] == 7
+    assert moved.maps["targets"] == 7
 
 
 def test_what_the_helper_cannot_do_is_done_without_it(
     source: KernelSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FakeBpf, "refuse", (True,))
-    assert_whole(Compiler().compile(source, []))
+    assert_whole(Compiler().compile(source, [], FUNCTIONS))
     assert len(FakeBpf.texts) == 2
 
 
@@ -101,7 +116,7 @@ def test_on_one_processor_there_is_no_helper(
 ) -> None:
     monkeypatch.setattr(compiler.os, "sched_getaffinity", lambda pid: {0})
     monkeypatch.setattr(os, "fork", None)
-    assert_whole(Compiler().compile(source, []))
+    assert_whole(Compiler().compile(source, [], FUNCTIONS))
     assert len(FakeBpf.texts) == 1
 
 
@@ -110,7 +125,7 @@ def test_a_refusal_is_an_error_and_the_helper_is_gone(
 ) -> None:
     monkeypatch.setattr(FakeBpf, "refuse", (True, False))
     with pytest.raises(CompileError, match="no module"):
-        Compiler().compile(source, [])
+        Compiler().compile(source, [], FUNCTIONS)
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 

@@ -55,6 +55,8 @@ def test_flags_say_all_that_the_probes_are_compiled_for() -> None:
         "SYSCALL_NUMBER": "orig_ax",
         "SYSCALL_ARGUMENT_0": "di",
         "SYSCALL_ARGUMENT_1": "si",
+        "ARGUMENT_REGISTER(n)": "((n)==0?112:(n)==1?104:(n)==2?96:88)",
+        "KERNEL_STACK_BYTES": "16384",
     }
 
 

@@ -3,35 +3,39 @@ from __future__ import annotations
 from collections import Counter
 
 import factories
-from podtracer.probes import (
-    CAST_TYPES,
-    FAMILY_TYPES,
-    ITERATOR,
-    NEEDS,
-    OPTIONAL,
-    PROBES,
-    SECTIONS,
-    Probe,
-)
+from podtracer.features import CAST_TYPES
+from podtracer.hooks import FENTRY, FEXIT, ITERATOR, KPROBE, RAW_TP, TP_BTF, Hook
+from podtracer.probes import FAMILY_TYPES, NEEDS, OPTIONAL, PROBES, SECTIONS, Probe
 
 
 def test_names_and_hooks_are_told_once() -> None:
     assert [name for name, n in Counter(probe.name for probe in PROBES).items() if n > 1] == []
-    hooks = Counter(probe.described_hook for probe in PROBES)
+    hooks = Counter(hook.described for probe in PROBES for hook in probe.hooks)
     assert [hook for hook, n in hooks.items() if n > 1] == []
 
 
 def test_hooks_are_spelled_as_sections_of_libbpf() -> None:
-    assert Probe("x", "cpu", "tp_btf", "sched_switch").described_hook == "tp_btf/sched_switch"
-    assert Probe("x", "dns", "cgroup_skb/egress", "").described_hook == "cgroup_skb/egress"
-    assert Probe("x", "dns", "cgroup_skb/egress", "").function == "on_x"
+    assert Hook("tp_btf", "sched_switch").described == "tp_btf/sched_switch"
+    assert Hook("cgroup_skb/egress").described == "cgroup_skb/egress"
+
+
+def test_hooks_at_other_places_have_programs_of_their_own() -> None:
+    probe = Probe("x", "tcp", (Hook("tp_btf", "x"), Hook("fentry", "y", "z")))
+    assert [probe.function(hook) for hook in probe.hooks] == ["on_x", "on_z"]
+
+
+def test_hooks_with_types_come_before_those_without() -> None:
+    order = [TP_BTF, RAW_TP, FENTRY, FEXIT, KPROBE]
+    for probe in PROBES:
+        kinds = [hook.kind for hook in probe.hooks]
+        assert len(kinds) == 1 or kinds == sorted(kinds, key=order.index)
 
 
 def test_iterators_run_when_all_that_happens_is_seen() -> None:
-    hooks = [probe.hook == ITERATOR for probe in PROBES]
-    assert hooks == sorted(hooks)
+    iterators = [probe.hooks[0].kind == ITERATOR for probe in PROBES]
+    assert iterators == sorted(iterators)
     # The first names the processes to the second, which looks at what they have open.
-    assert [probe.name for probe in PROBES if probe.hook == ITERATOR] == [
+    assert [probe.name for probe in PROBES if probe.hooks[0].kind == ITERATOR] == [
         "iter_task",
         "iter_task_file",
     ]

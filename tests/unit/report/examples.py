@@ -440,6 +440,13 @@ def blind() -> Snapshot:
     states = (
         Probe("dns", "dns", "cgroup_skb/egress", "failed", "Operation not permitted (EPERM)"),
         Probe("read", "filesystem", "tp_btf/sys_exit", "unsupported", missing),
+        Probe(
+            "retransmit",
+            "tcp",
+            "fexit/__tcp_retransmit_skb",
+            "attached",
+            "not tp_btf/tcp_retransmit_skb: this kernel has no tracepoint tcp_retransmit_skb",
+        ),
     )
     base = busy()
     assert base.tcp is not None and base.cpu is not None

@@ -207,7 +207,7 @@ def test_not_measured_kind_differs_from_an_idle_one() -> None:
 def test_degraded_probes_show_in_the_header() -> None:
     frame = dataclasses.replace(busy_frame(), snapshot=examples.blind())
     lines = frame_lines(frame, 12.0, Style(), 24)
-    assert lines[1].startswith("degraded: 2 of 10 probes not attached, dns blank, filesystem blank")
+    assert lines[1].startswith("degraded: 2 of 11 probes not attached, dns blank, filesystem blank")
     assert not any("degraded" in line for line in frame_lines(busy_frame(), 1.0, Style(), 24))
 
 

@@ -45,7 +45,7 @@ def quality(snapshot: Snapshot, style: Style) -> list[str]:
         style,
     )
     lines += _tracers(found, style)
-    lines += _lost_places(found, style) + _broken_probes(found.probes, style)
+    lines += _lost_places(found, style) + _notable_probes(found.probes, style)
     lines += facts((("Sections", _section_counts(snapshot)),), style)
     lines += _degraded(found, style)
     lines += facts(
@@ -110,7 +110,9 @@ def _probe_counts(probes: Sequence[Probe]) -> str:
         if state == "attached" or any(probe.state == state for probe in probes)
     ]
     other = sum(probe.state not in states for probe in probes)
-    return listing([*parts, *([f"{other} in another state"] if other else [])])
+    text = listing([*parts, *([f"{other} in another state"] if other else [])])
+    fallback = sum(probe.state == "attached" and bool(probe.reason) for probe in probes)
+    return f"{text}; {fallback} by another hook" if fallback else text
 
 
 def _tracers(found: Quality, style: Style) -> list[str]:
@@ -157,21 +159,22 @@ def _lost_places(found: Quality, style: Style) -> list[str]:
     return ["", *table((name("lost because"), number("records")), rows, style), ""]
 
 
-def _broken_probes(probes: Sequence[Probe], style: Style) -> list[str]:
-    broken: dict[Probe, list[str]] = {}
+def _notable_probes(probes: Sequence[Probe], style: Style) -> list[str]:
+    """Say why a probe is not attached, or not to the hook that is tried first."""
+    notable: dict[Probe, list[str]] = {}
     for probe in probes:
-        if probe.state != "attached":
-            broken.setdefault(replace(probe, node=None), []).append(probe.node or "")
+        if probe.state != "attached" or probe.reason:
+            notable.setdefault(replace(probe, node=None), []).append(probe.node or "")
     several = len({probe.node for probe in probes}) > 1
     lines: list[str] = []
-    for probe, nodes in list(broken.items())[:_LISTED]:
+    for probe, nodes in list(notable.items())[:_LISTED]:
         reason = probe.reason or "no reason given"
         label = style.text(f"{probe.name} {probe.state}", 40)
         where = f" {on_nodes(nodes)}" if several else ""
         text = f"{label}{where} ({style.text(probe.hook, 60, middle=True)}): {reason}"
         lines += sentence(text, style, first=f"{INDENT}{INDENT}- ")
-    if len(broken) > _LISTED:
-        lines.append(f"{INDENT}{INDENT}{style.ellipsis} and {len(broken) - _LISTED} more")
+    if len(notable) > _LISTED:
+        lines.append(f"{INDENT}{INDENT}{style.ellipsis} and {len(notable) - _LISTED} more")
     return lines
 
 
