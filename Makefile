@@ -53,7 +53,7 @@ test: $(if $(ROOT),deps-test) $(COMPLETE) ## run the tests; those that trace for
 .PHONY: e2e
 e2e: $(COMPLETE) ## run the tests on a Kubernetes: that of $$KUBECONFIG, else one made here (as root)
 	@[ -n "$${KUBECONFIG:-}" ] || \
-		scripts/install-dependencies.sh cluster compiler images network openssl terminal
+		scripts/install-dependencies.sh cluster compiler emulation images network openssl terminal
 	@[ -n "$${KUBECONFIG:-}" ] || PYTHONPATH=tests $(BIN)/python -m e2e.machine prepare
 	code=0; $(BIN)/pytest -m e2e tests/e2e $(PYTEST_ARGS) || code=$$?; \
 		PYTHONPATH=tests $(BIN)/python -m e2e.machine sweep; exit $$code

@@ -449,7 +449,9 @@ ALWAYS_INLINE void add_count(struct count *count) {
             return;
     }
     __sync_fetch_and_add(&value->count, 1);
-    __sync_fetch_and_add(&value->sum_ns, count->ns);
+    // An addition of 0 would become an instruction that kernels before 5.12 do not know.
+    if (count->ns)
+        __sync_fetch_and_add(&value->sum_ns, count->ns);
     if (count->bytes)
         __sync_fetch_and_add(&value->bytes, count->bytes);
     if (count->wait_ns)

@@ -126,7 +126,8 @@ ALWAYS_INLINE bool may_be_member(struct task_struct *task) {
 #if !SCOPE_PIDS
 // Return the target of the running task.
 ALWAYS_INLINE u32 current_target(void) {
-#if HAVE_CAST
+    // Tracing programs may ask for ancestors of the running task's cgroup as of Linux 5.15.
+#if HAVE_CAST || !HAVE_TASK_REGISTERS
     return task_target(current_task());
 #else
     return FIRST_TARGET(bpf_get_current_ancestor_cgroup_id(level));

@@ -263,12 +263,19 @@ int on_sys_exit(u64 *ctx) {
         return 0;
     struct thread *thread = threads.lookup(&tid);
 
-    if (!thread || !thread->call)
+    if (!thread)
         return 0;
     struct pt_regs *registers = ARG(ctx, 0, struct pt_regs *);
     u32 number = GIVEN(registers, SYSCALL_NUMBER);
     u8 *kind = syscall_kinds.lookup(&number);
 
+    if (!thread->call) {
+        // A server may wait in accept() since before the trace began: the result alone tells.
+        if (!kind || *kind != CALL_ACCEPT || is_compat(current_task()))
+            return 0;
+        classify(thread, file_of(ARG(ctx, 1, s64)));
+        thread->call = CALL_ACCEPT;
+    }
     if (!kind || *kind != thread->call) {
         // The return of the call that was noted was not seen: this is another one's.
         thread->call = CALL_NONE;

@@ -2,7 +2,8 @@
 # Build the tracer's image with docker, podman or buildah, and say how to bring it to a cluster.
 #
 #   IMAGE      name and tag (podtrace-tracer:VERSION)
-#   PLATFORM   such as linux/arm64, where it is another than this machine's
+#   PLATFORM   such as linux/arm64, where it is another than this machine's; the kernel then needs
+#              an emulator of that platform's programs
 #   BASE       a Debian image to build from, where not the one that the Dockerfile names
 #   BUILDER    the command to build with, with its options ("buildah --storage-driver vfs")
 #   OUTPUT     also write the image to this file, as a docker archive
@@ -41,7 +42,14 @@ buildah) build=(build --layers) ;;
 podman) build=(build --layers) ;;
 *) build=(build) ;;
 esac
-"${builder[@]}" "${build[@]}" "${options[@]}" .
+"${builder[@]}" "${build[@]}" "${options[@]}" . || {
+    code=$?
+    if [ -n "${PLATFORM:-}" ]; then
+        echo "If it was an \"exec format error\": programs for $PLATFORM need an emulator here," >&2
+        echo "such as: apt-get install qemu-user-static binfmt-support" >&2
+    fi
+    exit "$code"
+}
 
 case $(basename "${builder[0]}") in
 buildah) save="${builder[*]} push $image docker-archive:podtrace-tracer.tar:$image" ;;

@@ -13,6 +13,7 @@
 #   bpftrace   what the benchmarks compare with
 #   cluster    what a Kubernetes on this machine stands on
 #   images     what builds container images, and their base where no registry answers
+#   emulation  what runs programs for arm64
 #   terminal   a terminal whose screen tests can read
 #
 # What works already is left alone.
@@ -32,6 +33,7 @@ declare -rA packages=(
     [openssl]="openssl"
     [cluster]="etcd-server containerd runc containernetworking-plugins nftables"
     [images]="buildah mmdebstrap"
+    [emulation]="qemu-user-static arch-test"
     [terminal]="tmux"
 )
 
@@ -79,6 +81,11 @@ has_cluster() {
 
 has_images() {
     command -v buildah >/dev/null && command -v mmdebstrap >/dev/null
+}
+
+has_emulation() {
+    [[ $(uname -m) == aarch64 ]] ||
+        { command -v arch-test && command -v qemu-aarch64-static; } >/dev/null
 }
 
 has_terminal() {

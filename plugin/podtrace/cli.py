@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from podtrace import options, suboptions
+from podtrace import options, podoptions, suboptions
 from podtrace.commandline import Command, Root, as_usage_error
 from podtrace.errors import (
     EXIT_BROKEN_PIPE,
@@ -56,7 +56,8 @@ Targets of this machine, with --local and as root (exactly one):
 
 _CLOSING = f"""\
 kubectl's other options for reaching a cluster (--cluster, --user, --server,
---token, --as, --as-group, --request-timeout and so on) work here too.
+--token, --as, --as-group, --request-timeout and so on) work here too. Commands
+without a use for a cluster leave them aside.
 
 Commands:
   doctor [POD]          Say what a trace here would need, have and lack.
@@ -196,13 +197,17 @@ def root_command(command: Sequence[str] | None = None) -> Root:
         Command(
             "version",
             callback=version,
+            params=podoptions.ignored_kubectl_params(),
             short_help="Print the version.",
             usage=f"Usage: {PROGRAM} version\n\nPrint the version.\n",
         ),
         Command(
             "completion",
             callback=completion,
-            params=[click.Argument(["shell"], type=click.Choice(("bash", "zsh", "fish")))],
+            params=[
+                click.Argument(["shell"], type=click.Choice(("bash", "zsh", "fish"))),
+                *podoptions.ignored_kubectl_params(),
+            ],
             short_help="Print the completion script of a shell.",
             usage=f"Usage: {PROGRAM} completion bash|zsh|fish\n\n"
             f"Print the completion script, for example:\n"

@@ -95,6 +95,11 @@ class Root(click.Group):
         rest = [*words[:position], *words[position + 1 :]]
         return super().parse_args(ctx, ["--", words[position], *rest])
 
+    def has_option(self, name: str) -> bool:
+        """Tell whether any of the commands has an option of that name."""
+        params = [param for command in self.commands.values() for param in command.params]
+        return any(name in param.opts for param in params)
+
     def _command_position(self, words: Sequence[str]) -> int | None:
         first = next(self._plain_words(words), None)
         return first if first is not None and words[first] in self.commands else None
@@ -142,6 +147,14 @@ def _wants_value(letters: str, with_value: set[str]) -> bool:
 
 def as_usage_error(error: click.ClickException, program: str) -> UsageError:
     """Return click's complaint about a line in the form of all other errors."""
+    if isinstance(error, click.NoSuchOption) and error.ctx and error.ctx.info_name:
+        command, root = error.ctx.info_name, error.ctx.find_root().command
+        known = isinstance(root, Root) and root.has_option(error.option_name)
+        near = "" if known else " or ".join(sorted(error.possibilities or ()))
+        return UsageError(
+            f"{command} has no option {error.option_name}",
+            f"{f'did you mean {near}? - or ' if near else ''}see: {program} {command} --help",
+        )
     # click lists choices one below the other.
     text = " ".join(error.format_message().split()).rstrip(".")
     message, _, advice = text.partition(". ")

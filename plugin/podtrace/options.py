@@ -88,7 +88,7 @@ def trace_params() -> list[click.Parameter]:
         Option(
             ["--record"],
             metavar="FILE",
-            help="Keep the stream in FILE, for replay; compressed if it ends in .gz.",
+            help="Keep the stream in FILE, a new one, for replay; compressed if it ends in .gz.",
             section="Trace",
         ),
         *podoptions.kubectl_params(),

@@ -88,6 +88,23 @@ def kubectl_params() -> list[click.Parameter]:
     return [*shown, *hidden]
 
 
+def ignored_kubectl_params() -> list[click.Parameter]:
+    """Return the same options for a command without a cluster: taken and left aside, as kubectl's.
+
+    They stand in aliases and habits, before the command or behind it.
+    """
+    return [
+        Option(
+            param.opts,
+            is_flag=isinstance(param, click.Option) and param.is_flag,
+            multiple=param.multiple,
+            hidden=True,
+            expose_value=False,
+        )
+        for param in kubectl_params()
+    ]
+
+
 def tracer_pod_params() -> list[click.Parameter]:
     """Return the options that say how the tracer pod is made."""
     options = [

@@ -33,16 +33,16 @@ _NAMES_A_LINE = 15
 class RecordingWriter:
     """Writes the raw stream of a run to a file.
 
-    The file is opened at once, so that a bad path is an error before the trace begins. An older
-    recording is emptied only when `start` says that there is a stream; anything else is never
-    overwritten. A failure to write is kept in `failure` and does not stop the trace.
+    The file is opened at once, so that a bad path is an error before the trace begins. It is new or
+    empty: an older recording may be the only evidence of what it holds. A failure to write is kept
+    in `failure` and does not stop the trace.
 
     Args:
         path: the file; the stream is compressed if the name ends in .gz.
         owner: user and group that a new file is given to, for runs under sudo.
 
     Raises:
-        RecordingError: the file cannot be written, is no recording, or is being written already.
+        RecordingError: the file cannot be written, has content, or is being written already.
     """
 
     def __init__(self, path: str, owner: tuple[int, int] | None = None) -> None:
@@ -62,10 +62,6 @@ class RecordingWriter:
         """Begin the file with what was written so far: the stream has a beginning."""
         self._started = True
         held, self._held = b"".join(self._held), []
-        try:
-            os.ftruncate(self._descriptor, 0)
-        except OSError as error:
-            self._fail(error)
         self.write(held)
 
     def write(self, chunk: bytes) -> None:
@@ -140,14 +136,8 @@ class RecordingWriter:
         return descriptor
 
     def _check(self, descriptor: int) -> None:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise self._no_file()
-        if status.st_size and not _is_recording(os.pread(descriptor, _HEAD_BYTES, 0)):
-            raise RecordingError(
-                f"{self._path} exists and is no recording of podtrace: it is left as it is",
-                "give --record another name, or remove the file first",
-            )
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -155,6 +145,12 @@ class RecordingWriter:
                 f"another podtrace is recording to {self._path}",
                 "give --record another name",
             ) from error
+        # Asked behind the lock: a run that has it may have written meanwhile.
+        if os.fstat(descriptor).st_size:
+            raise RecordingError(
+                f"{self._path} exists and is not empty: it is left as it is",
+                "give --record another name, or remove the file first",
+            )
 
     def _no_file(self) -> RecordingError:
         return RecordingError(

@@ -51,6 +51,7 @@ def replay_params() -> list[click.Parameter]:
         click.Argument(["file"], required=False),
         Option(["--live"], is_flag=True, help="Show it as it went.", section="Replay"),
         *report_params(with_tracer=False),
+        *podoptions.ignored_kubectl_params(),
     ]
 
 

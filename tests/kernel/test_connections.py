@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import platform
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +16,8 @@ import pytest
 from kernel.servers import start_servers
 from kernel.tracing import Report, Trace
 from kernel.truths import assert_between_truths
-from workload.stage import Stage
+from podtracer.plan import SYSCALLS
+from workload.stage import READY_SECONDS, Program, Stage
 
 BLACKHOLE_PORT = 7001
 UNREACHABLE_PORT = 7002
@@ -21,6 +25,7 @@ RTT_MS = 25.0
 GIVEN_UP_SECONDS = 0.3
 ACCEPTS = 9
 ACCEPTS_IPV6 = 4
+ACCEPT_NUMBERS = {str(number) for number in SYSCALLS[platform.machine()]["CALL_ACCEPT"].values()}
 FAR, FAR_IPV6 = 2, 3
 """Positions of the steps' results that tell of the connects over the link."""
 
@@ -48,6 +53,22 @@ def _greet(address: str, port: int, times: int) -> None:
         with socket.create_connection((address, port), timeout=60) as sock:
             sock.send(b"hello")
             assert sock.recv(100) == b"hello"
+
+
+def _waiting_server(stage: Stage, cgroup: Path, address: str, port: int) -> Program:
+    """Start a server that has come to wait in accept()."""
+    steps: list[Any] = [
+        ["listen", {"address": address, "port": port}],
+        ["gate", {}],
+        ["accept", {"times": ACCEPTS}],
+    ]
+    server = stage.start("steps.py", json.dumps(steps), cgroups=[cgroup])
+    server.go()
+    deadline = time.monotonic() + READY_SECONDS
+    while Path(f"/proc/{server.pid}/syscall").read_text().split()[0] not in ACCEPT_NUMBERS:
+        assert time.monotonic() < deadline, "the server does not come to accept()"
+        time.sleep(0.01)
+    return server
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +166,34 @@ def test_accepted_connections_are_no_connects(run: Run) -> None:
 def test_accepted_connections_have_sends_and_receives(run: Run) -> None:
     assert run.report["tcp.send.count"] == ACCEPTS + ACCEPTS_IPV6
     assert run.report["tcp.receive.count"] == ACCEPTS + ACCEPTS_IPV6
+
+
+@pytest.mark.parametrize("scope", ["--cgroup", "--pid"])
+def test_accept_that_waited_already_is_counted(stage: Stage, tmp_path: Path, scope: str) -> None:
+    port, beside = _free_port(), stage.cgroup("beside")
+    target = stage.cgroup("waiting")
+    servers = [
+        _waiting_server(stage, cgroup, address, port)
+        for cgroup, address in ((target, "127.0.0.1"), (beside, "127.0.0.2"))
+    ]
+    pid = servers[0].pid
+    with Trace(tmp_path, scope, target if scope == "--cgroup" else pid) as trace:
+        for address in ("127.0.0.1", "127.0.0.2"):
+            _greet(address, port, ACCEPTS)
+        for server in servers:
+            server.wait_done()
+        trace.wait_tick()
+        report = trace.stop()
+    assert report["connections.accepted"] == ACCEPTS
+    counts = {
+        metric: {
+            line["process"]: line["count"]
+            for line in trace.lines()
+            if line["kind"] == "series" and line["metric"] == metric
+        }
+        for metric in ("accept", "connection")
+    }
+    assert counts == {"accept": {pid: ACCEPTS}, "connection": {pid: ACCEPTS}}
 
 
 def test_nothing_is_lost(run: Run) -> None:

@@ -105,6 +105,22 @@ def test_subcommand_is_the_first_word_that_is_no_option(calls: list[object], lin
     assert (options.file, options.report.format, options.live) == ("run.jsonl", "json", False)
 
 
+@pytest.mark.parametrize(
+    "option", ["-n shop", "-n=shop", "--context=x", "--as me", "-s https://x", "--token t",
+               "--insecure-skip-tls-verify", "--as-group a --as-group b"],
+)  # fmt: skip
+def test_command_without_a_cluster_ignores_how_to_reach_one(
+    option: str, calls: list[object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for line in (f"{option} replay f", f"replay {option} f", f"replay f {option}"):
+        assert replayed(calls, line).file == "f"
+        calls.clear()
+    for command, answer in (("version", "podtrace "), ("completion zsh", "#compdef")):
+        for line in (f"{option} {command}", f"{command} {option}"):
+            assert cli.main(line.split()) == EXIT_OK
+            assert capsys.readouterr().out.startswith(answer)
+
+
 def test_value_of_an_option_is_no_subcommand(calls: list[object]) -> None:
     assert traced(calls, "--local --cgroup replay").scope.cgroup == "replay"
     calls.clear()
@@ -154,7 +170,10 @@ BAD = [
     ("replay", EXIT_USAGE, "replay needs one FILE", "replay slow.jsonl"),
     ("replay -- a b", EXIT_USAGE, "replay needs one FILE, and got 2", "replay slow.jsonl"),
     ("replay f --live -o yaml", EXIT_USAGE, "-o yaml is a report", "leave out --live"),
-    ("replay f --rtt-spike 1s", EXIT_USAGE, "no such option", "--help"),
+    ("replay f --rtt-spike 1s", EXIT_USAGE, "replay has no option --rtt-spike", "see: "),
+    ("--diagnose 5s replay f", EXIT_USAGE, "replay has no option --diagnose", "replay --help"),
+    ("--tracer-image x version", EXIT_USAGE, "version has no option --tracer-image", "see: "),
+    ("replay f --lost-rati 1", EXIT_USAGE, "replay has no option --lost-rati", "--lost-ratio"),
     ("completion", EXIT_USAGE, "missing argument", "Choose from: bash, zsh, fish"),
     ("completion tcsh", EXIT_USAGE, "'tcsh' is not one of", "--help"),
     # pods

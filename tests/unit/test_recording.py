@@ -59,34 +59,32 @@ def test_recording_that_never_began_leaves_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_older_recording_survives_a_run_that_never_began(tmp_path: Path) -> None:
-    record(tmp_path / "run.jsonl")
-    writer = RecordingWriter(str(tmp_path / "run.jsonl"))
-    writer.close()
-    assert read(tmp_path / "run.jsonl") == STREAM
-
-
-@pytest.mark.parametrize("name", ["run.jsonl", "run.gz"])
-def test_older_recording_is_replaced(tmp_path: Path, name: str) -> None:
-    longer = encoded(stream(hello(), *[tick() for _ in range(50)], end()))
-    record(tmp_path / name, longer)
-    record(tmp_path / name)
-    assert read(tmp_path / name) == STREAM
-
-
-@pytest.mark.parametrize("content", [b"precious", b"{}\n", gzip.compress(b"precious")])
-def test_other_file_is_never_overwritten(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "notes"
+@pytest.mark.parametrize("content", [STREAM, gzip.compress(STREAM), b"precious"])
+def test_file_with_content_is_never_overwritten(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "older"
     path.write_bytes(content)
-    with pytest.raises(RecordingError, match="notes exists and is no recording"):
+    with pytest.raises(RecordingError, match="older exists and is not empty") as caught:
         RecordingWriter(str(path))
+    assert caught.value.hint == "give --record another name, or remove the file first"
     assert path.read_bytes() == content
+
+
+def test_empty_file_is_recorded_to_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "reserved"
+    path.touch()
+    RecordingWriter(str(path)).close()
+    assert path.exists()
+    record(path)
+    assert read(path) == STREAM
 
 
 def test_two_runs_do_not_record_to_one_file(tmp_path: Path) -> None:
     first = RecordingWriter(str(tmp_path / "run.jsonl"))
-    with pytest.raises(RecordingError, match=r"another podtrace is recording to .*run\.jsonl"):
-        RecordingWriter(str(tmp_path / "run.jsonl"))
+    for _ in range(2):
+        with pytest.raises(RecordingError, match=r"another podtrace is recording to .*run\.jsonl"):
+            RecordingWriter(str(tmp_path / "run.jsonl"))
+        first.write(STREAM)
+        first.start()
     first.close()
 
 

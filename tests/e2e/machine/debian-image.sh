@@ -6,11 +6,16 @@
 # no documentation. Sources and settings of apt come from this machine, because a mirror that
 # answers here may need them.
 #
-# usage: debian-image.sh [SUITE]     bookworm by default; as root; does nothing if it is there
+# For another architecture than this machine's, the kernel has to know an emulator of its programs.
+#
+# usage: debian-image.sh [SUITE [ARCHITECTURE]]     as root; does nothing if the image is there
 set -euo pipefail
 
 suite=${1:-bookworm}
+architecture=${2:-$(dpkg --print-architecture)}
 name=docker.io/library/debian:$suite-slim
+[[ $architecture == "$(dpkg --print-architecture)" ]] ||
+    name=docker.io/podtrace/debian-$architecture:$suite-slim
 store=(buildah --storage-driver "${STORAGE_DRIVER:-vfs}")
 
 if "${store[@]}" inspect --type image "$name" >/dev/null 2>&1; then
@@ -42,7 +47,7 @@ if grep -q https: "$sources"; then
 fi
 
 # Without that hook usrmerge comes, and brings Perl.
-mmdebstrap --quiet --variant=minbase --mode=root "${options[@]}" \
+mmdebstrap --quiet --variant=minbase --mode=root "${options[@]}" --architectures="$architecture" \
     --hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr \
     --aptopt="$folder/90mirror" \
     --dpkgopt='path-exclude=/usr/share/doc/*' \
@@ -54,6 +59,6 @@ mv "$folder/90mirror" "$folder/docker-clean" "$folder/root/etc/apt/apt.conf.d/"
 
 container=$("${store[@]}" from scratch)
 "${store[@]}" add --quiet "$container" "$folder/root" / >/dev/null
-"${store[@]}" config --cmd bash \
+"${store[@]}" config --cmd bash --arch "$architecture" \
     --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$container"
 "${store[@]}" commit --quiet "$container" "$name" >/dev/null

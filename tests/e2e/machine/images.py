@@ -9,11 +9,12 @@ import hashlib
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from e2e.machine.archive import write_image
 from e2e.machine.cache import cache, locked
+from e2e.machine.emulation import emulated
 
 PAUSE_IMAGE = "docker.io/podtrace/pause:e2e"
 WORKLOAD_IMAGE = "docker.io/podtrace/workload:e2e"
@@ -21,7 +22,10 @@ TRACER_IMAGE = "docker.io/podtrace/podtrace-tracer:e2e"
 _STORAGE_BYTES = 12 * 10**9
 _HERE = Path(__file__).resolve().parent
 _BASE = _HERE / "debian-image.sh"
+_FOREIGN_TRACER_IMAGE = "docker.io/podtrace/podtrace-tracer-arm64:e2e"
+_FOREIGN_BASE = "docker.io/podtrace/debian-arm64:bookworm-slim"
 _CHECKOUT = _HERE.parent.parent.parent
+_BUILD = _CHECKOUT / "scripts" / "build-image.sh"
 _WORKLOAD = _CHECKOUT / "tests" / "workload"
 _TRACER = (_CHECKOUT / "tracer-image", _CHECKOUT / "bpf", _CHECKOUT / "plugin/podtrace/wire")
 
@@ -41,7 +45,26 @@ def pause_archive() -> Path:
 
 def tracer_archive() -> Path:
     """Return an archive of the tracer's image, made of this checkout as `make image` does."""
-    script = _CHECKOUT / "scripts" / "build-image.sh"
+
+    def build(wanted: Mapping[str, str]) -> None:
+        _run(_BUILD, environment=_with_base() | wanted)
+
+    return _tracer_archive("tracer", TRACER_IMAGE, build)
+
+
+def foreign_tracer_archive() -> Path:
+    """Return an archive of the same for arm64, on a machine of another architecture."""
+
+    def build(wanted: Mapping[str, str]) -> None:
+        foreign = {"PLATFORM": "linux/arm64", "BASE": _FOREIGN_BASE}
+        environment = _storage() | wanted | foreign
+        _run(*emulated(str(_BASE), "bookworm", "arm64"), environment=environment)
+        _run(*emulated(str(_BUILD)), environment=environment)
+
+    return _tracer_archive("arm64-tracer", _FOREIGN_TRACER_IMAGE, build)
+
+
+def _tracer_archive(name: str, image: str, build: Callable[[Mapping[str, str]], None]) -> Path:
     sources = [
         path
         for directory in _TRACER
@@ -50,10 +73,9 @@ def tracer_archive() -> Path:
     ]
 
     def make(archive: Path) -> None:
-        wanted = {"IMAGE": TRACER_IMAGE, "OUTPUT": str(archive), "BUILDER": "buildah"}
-        _run(script, environment=_with_base() | wanted)
+        build({"IMAGE": image, "OUTPUT": str(archive), "BUILDER": "buildah"})
 
-    return _kept("tracer", [_BASE, script, *sources], make)
+    return _kept(name, [_BASE, _BUILD, *sources], make)
 
 
 def workload_archive() -> Path:
@@ -72,6 +94,13 @@ def workload_archive() -> Path:
 
 def _with_base() -> dict[str, str]:
     """Return an environment in which buildah finds the base image, kept in the cache."""
+    environment = _storage()
+    _run(_BASE, environment=environment)
+    return environment
+
+
+def _storage() -> dict[str, str]:
+    """Return an environment in which buildah keeps its images in the cache."""
     settings = cache() / "storage.conf"
     # An overlay on an overlay is refused; whole copies are slower, and work everywhere.
     kind = _run("stat", "--file-system", "--format=%T", cache()).strip()
@@ -89,7 +118,6 @@ def _with_base() -> dict[str, str]:
     # The layers of old sources are never used again.
     if _bytes_below(images) > _STORAGE_BYTES:
         _run("buildah", "rmi", "--all", "--force", environment=environment)
-    _run(_BASE, environment=environment)
     return environment
 
 
