@@ -11,7 +11,7 @@ from pathlib import Path
 from kernels.guest.boot import GuestError, boot
 from kernels.guest.debian import DebianError
 from kernels.guest.kernel import SUITES, kernel
-from kernels.guest.payload import Order
+from kernels.guest.payload import IMAGE_PYTHON, Order
 from kernels.guest.root import root
 
 _CHECKOUT = Path(__file__).resolve().parents[3]
@@ -45,9 +45,7 @@ def main() -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    environment = {}
-    if options.image_python:
-        environment["PODTRACE_PYTHON"] = "/guest/image-python"
+    environment = IMAGE_PYTHON if options.image_python else {}
     outcome = boot(
         kernel(options.kernel),
         root(),
@@ -58,8 +56,8 @@ def _run(options: argparse.Namespace) -> int:
         passed=_print,
     )
     print(
-        f"exit code {outcome.code} after {outcome.seconds:.1f} s, of these {outcome.boot_seconds:.1f} "
-        f"to boot; console, output and results: {outcome.folder}",
+        f"exit code {outcome.code} after {outcome.seconds:.1f} s, {outcome.boot_seconds:.1f} s of "
+        f"it to boot; console, output and results: {outcome.folder}",
         file=sys.stderr,
     )
     return outcome.code & 0xFF

@@ -105,7 +105,7 @@ def boot(
     if ended:
         raise GuestError(f"{_QEMU} failed with {ended}: {_tail(output)}", console)
     with tarfile.open(folder / "result") as archive:
-        archive.extractall(folder, filter="data")
+        archive.extractall(folder, [entry for entry in archive if entry.isfile()], filter="data")
     (folder / "result").unlink()
     try:
         result = json.loads((folder / "result.json").read_text())

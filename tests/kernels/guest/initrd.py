@@ -1,6 +1,6 @@
 """The initial file system of a guest: modules for its disks, in order, and what loads them.
 
-The format is the kernel's "newc" archive: Documentation/driver-api/early-userspace/buffer-format.rst.
+The format is "newc", Documentation/driver-api/early-userspace/buffer-format.rst in the kernel.
 """
 
 from __future__ import annotations
@@ -32,6 +32,5 @@ def _archive(entries: Iterable[tuple[str, int, bytes]]) -> bytes:
     for number, (name, mode, content) in enumerate([*entries, ("TRAILER!!!", 0, b"")], start=1):
         fields = (number, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0)
         header = b"070701" + b"".join(f"{field:08x}".encode() for field in fields)
-        for part in (header + name.encode() + b"\0", content):
-            parts.append(part + bytes(-len(part) % 4))
-    return b"".join(parts)
+        parts += [header + name.encode() + b"\0", content]
+    return b"".join(part + bytes(-len(part) % 4) for part in parts)

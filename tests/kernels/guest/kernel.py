@@ -1,4 +1,4 @@
-"""The kernels that guests boot: a Debian suite's newest one, with the modules that a guest needs."""
+"""The kernels that guests boot: a Debian suite's newest, with the modules that a guest needs."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ SUITES = {"5.10": "bullseye", "6.1": "bookworm", "6.12": "trixie", "newest": "si
 """Which Debian suite has which kernel; sid's changes with every release of Linux."""
 _PACKAGE = "linux-image-cloud-amd64"
 _PARTS = re.compile(r"linux-(image|binary|modules|base)-\d.*-amd64(-unsigned)?")
-_WANTED_MODULES = ("virtio_pci", "virtio_blk", "veth", "sch_netem", "sch_tbf", "sch_htb")
-"""For the disks, and what workloads build links of. Some kernels have some of them built in."""
+_WANTED_MODULES = ("virtio_pci", "virtio_blk", "fuse", "tun")
+"""For the disks, and for workloads' slow files and links. Some kernels have some built in."""
 _DEPENDS = re.compile(rb"\0depends=([^\0]*)\0")
 
 

@@ -17,7 +17,12 @@ _ENVIRONMENT = {
     "HOME": "/root",
     "LC_ALL": "C.UTF-8",
     "PYTHONPATH": f"/{PLACE}/plugin:/{PLACE}/tests",
+    "PODTRACE_REQUIRE_KERNEL": "1",
+    # An emulated processor is about twenty times slower, and two guests share this machine.
+    "PODTRACE_TEST_SLOWNESS": "8",
 }
+IMAGE_PYTHON = {"PODTRACE_PYTHON": "/guest/image-python"}
+"""With these variables the tracer runs in the file system of its image."""
 
 
 @dataclass(frozen=True)

@@ -49,15 +49,17 @@ def main() -> None:
 
 
 def _make_machine(order: dict[str, Any]) -> None:
-    for kind, place in (
+    for kind, where in (
         ("proc", "/proc"),
         ("sysfs", "/sys"),
+        ("securityfs", "/sys/kernel/security"),
+        ("tracefs", "/sys/kernel/tracing"),
         ("devtmpfs", "/dev"),
         ("tmpfs", "/dev/shm"),
         ("devpts", "/dev/pts"),
         ("tmpfs", "/run"),
     ):
-        _mount(kind, place)
+        _mount(kind, where)
     for place in (Path("/var/log/containers"), _RESULTS):
         place.mkdir(parents=True, exist_ok=True)
     _mount_cgroups(order["cgroups"])
@@ -83,12 +85,12 @@ def _mount_cgroups(mode: str) -> None:
     together = {"cpuacct": "cpu,cpuacct", "cpu": "cpu,cpuacct"}
     together |= {"net_cls": "net_cls,net_prio", "net_prio": "net_cls,net_prio"}
     for names in sorted({together.get(name, name) for name in enabled}):
-        names = ",".join(name for name in names.split(",") if name in enabled)
+        present = ",".join(name for name in names.split(",") if name in enabled)
         try:
-            _mount("cgroup", _CGROUPS / names, names)
+            _mount("cgroup", _CGROUPS / present, present)
         except subprocess.CalledProcessError:
             # Newer kernels list controllers that they have for version 2 only.
-            (_CGROUPS / names).rmdir()
+            (_CGROUPS / present).rmdir()
     if mode == "hybrid":
         _mount("cgroup2", _CGROUPS / "unified")
 

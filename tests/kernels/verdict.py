@@ -1,0 +1,75 @@
+"""What a run of pytest in a guest came to, and what the tracer said of itself there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+from xml.etree import ElementTree
+
+_TRACE = "results/tmp/cgroup0/trace-0.jsonl"
+"""The recording of test_exact_counts.py."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcomes of the tests in one guest, by test, and the recording's first line."""
+
+    passed: dict[str, float]
+    """Seconds in the guest."""
+    failed: list[str]
+    skipped: dict[str, str]
+    """The reasons."""
+    hello: dict[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read what a guest left. What it did not come to is missing."""
+        passed: dict[str, float] = {}
+        failed: list[str] = []
+        skipped: dict[str, str] = {}
+        for name, test in _tests(folder / "results" / "junit.xml"):
+            skip = test.find("skipped")
+            if skip is not None:
+                skipped[name] = skip.get("message", "")
+            elif test.find("failure") is not None or test.find("error") is not None:
+                failed.append(name)
+            else:
+                passed[name] = float(test.get("time", 0))
+        return cls(passed, failed, skipped, _hello(folder / _TRACE))
+
+    def of_file(self, path: str) -> list[str]:
+        """Return the tests of a module that passed."""
+        return [name for name in self.passed if name.startswith(f"{path}::")]
+
+    def save(self, path: Path) -> None:
+        """Keep it for the page about kernels."""
+        path.write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Return what was kept."""
+        return cls(**json.loads(path.read_text()))
+
+
+def _tests(path: Path) -> Iterator[tuple[str, ElementTree.Element]]:
+    if not path.exists():
+        return
+    for test in ElementTree.parse(path).iter("testcase"):
+        # The names of module and class are one word with dots.
+        where, _, inner = test.get("classname", "").partition(".Test")
+        parts = [where.replace(".", "/") + ".py", f"Test{inner}" if inner else "", test.get("name")]
+        yield "::".join(part for part in parts if part), test
+
+
+def _hello(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    with path.open() as recording:
+        for line in recording:
+            found: dict[str, Any] = json.loads(line)
+            if found["kind"] == "hello":
+                return found
+    return {}
