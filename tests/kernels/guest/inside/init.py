@@ -65,8 +65,8 @@ def _make_machine(order: dict[str, Any]) -> None:
     _mount_cgroups(order["cgroups"])
     if order["hide_btf"]:
         _mount("tmpfs", "/sys/kernel/btf")
-    for place in ("/proc", "/sys", "/dev", "/podtrace"):
-        subprocess.run(["mount", "--rbind", place, f"{_IMAGE}{place}"], check=True)
+    for where in ("/proc", "/sys", "/dev", "/podtrace"):
+        subprocess.run(["mount", "--rbind", where, f"{_IMAGE}{where}"], check=True)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
