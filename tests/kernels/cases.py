@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from kernels.guest.kernel import SUITES
 from kernels.guest.payload import IMAGE_PYTHON, Order
@@ -14,8 +14,11 @@ _PYTEST = (
     *("--rootdir=/podtrace", "-p", "no:cacheprovider", "--color=no", "--durations=15"),
     *(f"--basetemp={RESULTS}/tmp", f"--junit-xml={RESULTS}/junit.xml"),
 )
-_EVERYWHERE = ("test_exact_counts.py", "test_pod_layouts.py")
-_ONCE_PER_KERNEL = ("test_capabilities.py", "test_dns.py", "test_connections.py", "test_files.py")
+_EVERYWHERE = ("test_exact_counts.py::TestCgroup", "test_pod_layouts.py")
+_ONCE_PER_KERNEL = (
+    *("test_exact_counts.py::TestProcess", "test_capabilities.py"),
+    *("test_dns.py", "test_connections.py", "test_files.py"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +29,8 @@ class Case:
     kernel: str
     order: Order
     parameters: tuple[str, ...] = ()
-    files: tuple[str, ...] = field(default=())
-    """Test modules that have to pass in it."""
+    tests: tuple[str, ...] = ()
+    """Test modules and classes that have to pass in it."""
 
     def __str__(self) -> str:
         return self.name
@@ -35,9 +38,9 @@ class Case:
 
 def _counting(kernel: str, cgroups: str) -> Case:
     names = _EVERYWHERE + (_ONCE_PER_KERNEL if cgroups == "v2" else ())
-    files = tuple(f"tests/kernel/{name}" for name in names)
-    order = Order([*_PYTEST, *files], cgroups, environment=dict(IMAGE_PYTHON))
-    return Case(f"{kernel}-{cgroups}", kernel, order, files=files)
+    tests = tuple(f"tests/kernel/{name}" for name in names)
+    order = Order([*_PYTEST, *tests], cgroups, environment=dict(IMAGE_PYTHON))
+    return Case(f"{kernel}-{cgroups}", kernel, order, tests=tests)
 
 
 COUNTING = [_counting(kernel, cgroups) for cgroups in CGROUP_MODES for kernel in SUITES]

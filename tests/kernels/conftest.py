@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kernels.guests import GUEST_SECONDS, Guests
+from kernels.kept import forget
 
 _HERE = Path(__file__).parent
 _BUILD_SECONDS = 15 * 60
@@ -33,5 +34,6 @@ def guests(request: pytest.FixtureRequest) -> Iterator[Guests]:
         pytest.fail("guests need QEMU: install it with `make kernels`", pytrace=False)
     specs = [getattr(item, "callspec", None) for item in request.session.items]
     cases = [spec.params["case"] for spec in specs if spec is not None and "case" in spec.params]
+    forget()
     with Guests(list(dict.fromkeys(cases))) as guests:
         yield guests

@@ -19,7 +19,7 @@ def test_counts_are_exact(case: Case, guests: Guests) -> None:
     assert verdict.failed == [], where
     assert verdict.skipped == {}, where
     assert outcome.code == 0, where
-    assert all(verdict.of_file(path) for path in case.files), where
+    assert all(verdict.passed_of(tests) for tests in case.tests), where
     assert verdict.hello["cgroup_mode"] == case.order.cgroups
     keep(case, verdict)
 

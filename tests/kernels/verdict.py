@@ -40,9 +40,9 @@ class Verdict:
                 passed[name] = float(test.get("time", 0))
         return cls(passed, failed, skipped, _hello(folder / _TRACE))
 
-    def of_file(self, path: str) -> list[str]:
-        """Return the tests of a module that passed."""
-        return [name for name in self.passed if name.startswith(f"{path}::")]
+    def passed_of(self, tests: str) -> list[str]:
+        """Return what passed of a module or class."""
+        return [name for name in self.passed if name.startswith(f"{tests}::")]
 
     def save(self, path: Path) -> None:
         """Keep it for the page about kernels."""

@@ -125,7 +125,7 @@ def _run(
     """Return the exit code, or None when time was up."""
     deadline = time.monotonic() + seconds
     with (
-        output.open("wb") as file,
+        output.open("wb", buffering=0) as file,
         subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         ) as process,
