@@ -7,7 +7,8 @@
 // podtracer sets from the outside: SERIES_ENTRIES, THREAD_ENTRIES, SOCKET_ENTRIES,
 // PROCESS_ENTRIES, LABEL_ENTRIES, FILE_ENTRIES, DNS_ENTRIES, TARGET_ENTRIES, FILTER_SLOTS,
 // MAYBE_TARGET (false for what is surely no target's id), RING_PAGES, SCOPE_PIDS (0: cgroups),
-// SCOPE_LEVEL_0..3 (depth of the target cgroups, -1: unused), LABEL_SEED, RTT_SPIKE_NS,
+// SCOPE_LEVEL_0..3 (depth of the target cgroups, -1: unused), SCOPE_V1 (they are of the version 1
+// hierarchy of the controller SCOPE_SUBSYSTEM, of enum cgroup_subsys_id), LABEL_SEED, RTT_SPIKE_NS,
 // SLOW_FILE_NS, LONG_BLOCK_NS, HAVE_CAST and BTF_ID_* (type ids for bpf_rdonly_cast),
 // HAVE_CURRENT_TYPED and HAVE_TASK_REGISTERS (helpers of Linux 5.11 and 5.15), IN_IOWAIT_BYTE and
 // IN_IOWAIT_MASK (a bit-field has no address), and, by the kind of hook that the programs are
@@ -184,6 +185,9 @@ enum moment {
     MOMENTS,
 };
 
+// What on_sys_exit goes on with where DNS packets are not seen.
+enum continuation { AFTER_SENT, AFTER_RECEIVED, CONTINUATIONS };
+
 enum connect_begun { BEGUN_NOT, BEGUN_NOW, BEGUN_EARLIER };
 
 // errno-like number of a connect that the application closed before it was decided.
@@ -284,6 +288,10 @@ struct thread {
     u8 pad2;
     u8 peer_address[16];
     u64 executed_ns;  // the kernel's CPU time of the thread when it last left a CPU
+    u32 dns_left;     // bytes of the call from this part on
+    u32 dns_offset;   // of the next DNS message in it
+    u32 dns_part;
+    u32 dns_messages;  // looked at so far
 };
 
 struct socket_value {
@@ -357,6 +365,18 @@ BPF_ARRAY(moments, u64, MOMENTS);
 BPF_ARRAY(budgets, struct budget, 1);
 BPF_PERCPU_ARRAY(file_scratch, struct file_walk, 1);
 BPF_RINGBUF_OUTPUT(events, RING_PAGES);
+// An array takes programs of one kind only.
+BPF_PROG_ARRAY(after_typed, CONTINUATIONS);
+BPF_PROG_ARRAY(after_untyped, CONTINUATIONS);
+
+// Go on with another program, if it is there, and do not return.
+ALWAYS_INLINE void go_on(u64 *ctx, u32 which) {
+#if ARGUMENTS_TYPED
+    after_typed.call(ctx, which);
+#else
+    after_untyped.call(ctx, which);
+#endif
+}
 
 ALWAYS_INLINE u64 moment(u32 which) {
     u64 *ns = moments.lookup(&which);

@@ -124,9 +124,10 @@ int on_taskstats_exit(u64 *ctx) {
 
 #if !SCOPE_PIDS
 int on_cgroup_attach_task(u64 *ctx) {
-    struct cgroup *destination = ARG(ctx, 0, struct cgroup *);
     struct task_struct *task = ARG(ctx, 2, struct task_struct *);
-    u32 target = cgroup_target(destination);
+    // It has moved already. The cgroup that it has moved to may be of another hierarchy than ours,
+    // with an id that is a target's in ours.
+    u32 target = task_target(task);
     u32 tid = GIVEN(task, pid);
 
     if (!target) {

@@ -101,7 +101,15 @@ ALWAYS_INLINE u32 cgroup_target(struct cgroup *pointer) {
 ALWAYS_INLINE struct cgroup *task_cgroup(struct task_struct *task) {
     struct css_set *set = LOAD(TYPED(task, task_struct), cgroups);
 
+#if SCOPE_V1
+    struct css_set *typed = TYPED(set, css_set);
+    struct cgroup_subsys_state *state =
+        pointer_at((void *)typed->subsys + sizeof(void *) * SCOPE_SUBSYSTEM);
+
+    return LOAD(TYPED(state, cgroup_subsys_state), cgroup);
+#else
     return LOAD(TYPED(set, css_set), dfl_cgrp);
+#endif
 }
 
 // Return the target of a task, 0 where it is in none.
@@ -129,6 +137,12 @@ ALWAYS_INLINE u32 current_target(void) {
     // Tracing programs may ask for ancestors of the running task's cgroup as of Linux 5.15.
 #if HAVE_CAST || !HAVE_TASK_REGISTERS
     return task_target(current_task());
+#elif SCOPE_V1
+    // Where the verifier knows the types, loads are direct.
+    struct css_set *set = OWN(current_task(), cgroups);
+    struct cgroup_subsys_state *state = OWN(set, subsys[SCOPE_SUBSYSTEM]);
+
+    return cgroup_target(OWN(state, cgroup));
 #else
     return FIRST_TARGET(bpf_get_current_ancestor_cgroup_id(level));
 #endif

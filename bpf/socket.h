@@ -49,8 +49,10 @@ ALWAYS_INLINE u8 socket_kind(struct sock *sk) {
 
 #if FAMILY_TCP
 
+// Return the target of a socket that no process is known of, 0 where it is in none or cannot be
+// told: the kernel keeps a socket's cgroup of version 2 alone.
 ALWAYS_INLINE u32 socket_target(struct sock *sk) {
-#if SCOPE_PIDS
+#if SCOPE_PIDS || SCOPE_V1
     return 0;
 #elif HAVE_sock_cgroup_data__cgroup
     return cgroup_target(LOAD(TYPED(sk, sock), sk_cgrp_data.cgroup));

@@ -210,6 +210,13 @@ ALWAYS_INLINE bool is_sending(u8 call) {
     return call == CALL_WRITE || call == CALL_SEND || call == CALL_SEND_MANY;
 }
 
+ALWAYS_INLINE bool may_carry_dns(struct thread *thread, u8 call) {
+    if (thread->file_kind != FILE_SOCKET && thread->file_kind != FILE_TCP)
+        return false;
+    return is_sending(call) || call == CALL_READ || call == CALL_RECEIVE ||
+           call == CALL_RECEIVE_MANY;
+}
+
 ALWAYS_INLINE void finish_call(struct thread *thread, struct outcome *outcome, s64 result) {
     u64 bytes = 0;
     u8 metric;
@@ -321,7 +328,18 @@ int on_sys_exit(u64 *ctx) {
 
         send_event(&event, false);
     }
+    u8 call = thread->call;
+
     thread->call = CALL_NONE;
+#if FAMILY_DNS
+    if (ARG(ctx, 1, s64) > 0 && may_carry_dns(thread, call)) {
+        thread->dns_left = ARG(ctx, 1, s64);
+        thread->dns_offset = 0;
+        thread->dns_part = 0;
+        thread->dns_messages = 0;
+        go_on(ctx, is_sending(call) ? AFTER_SENT : AFTER_RECEIVED);
+    }
+#endif
     return 0;
 }
 

@@ -17,7 +17,7 @@ import pytest
 from bpf_sources import DEFINITIONS, HEADER, compiled, needs_compiler
 from podtrace.wire import schema
 from podtrace.wire.histogram import SLOTS
-from podtracer import bpf, loading, maps, plan, records
+from podtracer import bpf, hooks, loading, maps, plan, records
 
 LAYOUTS = {
     "series_key": (records.SERIES_KEY, "label process slot metric target"),
@@ -200,6 +200,16 @@ def test_parts_of_a_thread_are_read_where_the_header_has_them(
     ]
 
 
+PROGRAMS = re.findall(r"^BPF_PROG_ARRAY\((\w+), CONTINUATIONS\);", HEADER, re.M)
+
+
+@needs_compiler
+def test_programs_to_go_on_with_stand_where_the_header_says(header: dict[str, Any]) -> None:
+    places = named("continuation", "AFTER_", header)
+    assert places.pop(len(hooks.CONTINUATIONS)) == "continuations"
+    assert [f"sys_exit/{place}" for _, place in sorted(places.items())] == [*hooks.CONTINUATIONS]
+
+
 def declared_maps() -> dict[str, tuple[str, str]]:
     """Return map -> (type of its keys, type of its values)."""
     found = {}
@@ -231,10 +241,12 @@ def test_maps_are_opened_with_the_sizes_of_their_declarations(
 
     declared = {name: (size(k), size(v)) for name, (k, v) in declared_maps().items()}
     assert opened == {name: declared[name] for name in opened}
-    # The ring buffer is mapped, not opened; the loader alone fills the kinds of system calls.
-    assert set(opened) == set(loading.MAPS) - {"events", "syscall_kinds"}
+    # The ring buffer is mapped, not opened; the loader alone fills the kinds of system calls and
+    # the programs to go on with.
+    assert set(opened) == set(loading.MAPS) - {"events", "syscall_kinds", *PROGRAMS}
 
 
 def test_every_map_that_is_handed_over_is_declared() -> None:
-    assert set(loading.MAPS) - set(declared_maps()) == {"events"}
+    assert set(loading.MAPS) - set(declared_maps()) == {"events", *PROGRAMS}
+    assert [array for _, array in hooks.TAILS.values()] == PROGRAMS
     assert "BPF_RINGBUF_OUTPUT(events," in HEADER

@@ -70,30 +70,36 @@ static int bpf_skb_load_bytes(struct __sk_buff *skb, u32 offset, void *to, u32 l
     memcpy(to, skb->bytes + offset, length);
     return 0;
 }}
+static long read_user(void *to, u32 length, const void *from) {{
+    memcpy(to, from, length);
+    return 0;
+}}
 static u64 intern(struct label_value *value) {{ kept = *value; return 77; }}
 {parts}
-int keep(const u8 *bytes, u32 length, u32 offset, u8 *name) {{
+int keep(const u8 *bytes, u32 length, u32 offset, bool in_memory, u8 *name) {{
     struct __sk_buff skb = {{bytes, length}};
-    struct dns_packet packet = {{.length = length, .offset = offset}};
-    if (name_label(&skb, &packet) != 77)
+    struct dns_data data = {{.in_memory = in_memory, .length = length, .offset = offset}};
+
+    data.from = in_memory ? (void *)bytes : &skb;
+    if (name_label(&data) != 77)
         return -1;
     memcpy(name, kept.data, sizeof(kept.data));
     return kept.cut;
 }}
 """
-"""The packet is in memory, and a label is kept where it can be looked at."""
+"""A packet's bytes are in memory here, too, and a label is kept where it can be looked at."""
 
 DNS_HEADER = bytes(range(12))
 Keep = Callable[[bytes], "tuple[bytes, bool] | None"]
 
 
-@pytest.fixture(scope="module")
-def kept_name(tmp_path_factory: pytest.TempPathFactory) -> Keep:
+@pytest.fixture(scope="module", params=[False, True], ids=["packet", "memory"])
+def kept_name(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Keep:
     """Return a function from what follows a DNS header to (name, whether it was cut)."""
     parts = re.findall(
-        r"^#define \w+ [^\n]*\n|^struct dns_packet \{.*?^\};\n", SOURCES["dns.c"], re.M | re.S
+        r"^#define \w+ [^\n]*\n|^struct dns_data \{.*?^\};\n", SOURCES["dns.h"], re.M | re.S
     )
-    parts += [f"static {function(name)}" for name in ("lower_case", "name_label")]
+    parts += [f"static {function(name)}" for name in ("load_bytes", "lower_case", "name_label")]
     text = DEFINITIONS + NAME_HARNESS.format(parts="".join(parts))
     library = compiled(text, tmp_path_factory.mktemp("name") / "name", "-shared", "-fPIC")
     keep = ctypes.CDLL(str(library)).keep
@@ -101,7 +107,7 @@ def kept_name(tmp_path_factory: pytest.TempPathFactory) -> Keep:
     def call(question: bytes) -> tuple[bytes, bool] | None:
         packet = b"in front" + DNS_HEADER + question
         name = ctypes.create_string_buffer(NAME_BYTES)
-        cut = keep(packet, len(packet), len(b"in front"), name)
+        cut = keep(packet, len(packet), len(b"in front"), request.param, name)
         return None if cut < 0 else (name.raw, bool(cut))
 
     return call

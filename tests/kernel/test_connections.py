@@ -48,9 +48,11 @@ def _free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def _greet(address: str, port: int, times: int) -> None:
+def greet(address: str, port: int, times: int, seconds: float = 0.0) -> None:
+    """Connect, wait for so long, and exchange a message, each time anew."""
     for _ in range(times):
         with socket.create_connection((address, port), timeout=60) as sock:
+            time.sleep(seconds)
             sock.send(b"hello")
             assert sock.recv(100) == b"hello"
 
@@ -107,8 +109,8 @@ def run(module_stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     program = stage.start("steps.py", json.dumps(steps), cgroups=[cgroup])
     with Trace(tmp_path_factory.mktemp("connections"), "--cgroup", cgroup) as trace:
         program.go()
-        _greet("127.0.0.1", own_port, ACCEPTS)
-        _greet("::1", own_port, ACCEPTS_IPV6)
+        greet("127.0.0.1", own_port, ACCEPTS)
+        greet("::1", own_port, ACCEPTS_IPV6)
         program.wait_done()
         trace.wait_tick()
         report = trace.stop()
@@ -179,7 +181,7 @@ def test_accept_that_waited_already_is_counted(stage: Stage, tmp_path: Path, sco
     pid = servers[0].pid
     with Trace(tmp_path, scope, target if scope == "--cgroup" else pid) as trace:
         for address in ("127.0.0.1", "127.0.0.2"):
-            _greet(address, port, ACCEPTS)
+            greet(address, port, ACCEPTS)
         for server in servers:
             server.wait_done()
         trace.wait_tick()

@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import subprocess
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kernel.hidden import NO_PACKETS
 from kernel.servers import DNS_ADDRESS, DNS_ADDRESS_IPV6, DNS_DELAY_SECONDS, start_servers
 from kernel.tracing import PATIENCE_SECONDS, Report, Trace, command
 from kernel.truths import assert_between_truths
@@ -36,6 +38,16 @@ def _dns(step: str, server: str = DNS_ADDRESS, **arguments: Any) -> list[Any]:
     return [step, {"server": server, **arguments}]
 
 
+BY_CALL = {
+    "sendmsg": ["a.sendmsg.test", "b.sendmsg.test"],
+    "write": ["a.write.test"],
+    "writev": ["a.writev.test"],
+    "sendmmsg": ["a.sendmmsg.test", "b.sendmmsg.test"],
+    "tcp_in_parts": ["a.parts.test", "b.parts.test"],
+    "tcp_together": ["a.together.test", "b.together.test"],
+    "tcp_in_one": ["a.one.test", "b.one.test"],
+}
+"""Form of a call -> names that are asked for by it."""
 SAME = {"same.d40.test": 0.040, "same.d10.test": 0.010}
 EARLY = [
     _dns("look_up", name="silent1.test", times=2, wait=False),
@@ -56,6 +68,7 @@ STEPS = [
     _dns("look_up", name="retry2.test", resend_after=RESEND_SECONDS),
     _dns("look_up_at_once", names=["many.d40.test"] * 30),
     _dns("look_up_at_once", names=list(SAME), same_id=True),
+    *(_dns("look_up_by", form=form, names=names) for form, names in BY_CALL.items()),
     _dns("send_junk", payloads=JUNK),
     *(_dns("look_up", name=name) for name in HOSTILE_NAMES),
     # Of the early questions the third one.
@@ -88,12 +101,20 @@ class Run:
         return found
 
 
-@pytest.fixture(scope="module")
-def run(module_stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    servers = start_servers(module_stage)
-    cgroup = module_stage.cgroup("dns")
-    program = module_stage.start("steps.py", json.dumps(STEPS), cgroups=[cgroup])
-    with Trace(tmp_path_factory.mktemp("dns"), "--cgroup", cgroup) as trace:
+@pytest.fixture(scope="module", params=[(), NO_PACKETS], ids=["packets", "calls"])
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    with Stage() as stage:
+        yield traced(stage, tmp_path_factory.mktemp("dns"), request.param)
+
+
+def traced(stage: Stage, folder: Path, hidden: Sequence[str]) -> Run:
+    """Trace the steps, without what is hidden from the tracer."""
+    servers = start_servers(stage)
+    cgroup = stage.cgroup("dns")
+    program = stage.start("steps.py", json.dumps(STEPS), cgroups=[cgroup])
+    environment = {"PODTRACE_HIDE": ",".join(hidden)}
+    with Trace(folder, "--cgroup", cgroup, environment=environment) as trace:
+        assert {"attached"} == {p["state"] for p in trace.hello["probes"] if p["family"] == "dns"}
         program.go()
         program.wait_done()
         report = trace.stop()
@@ -102,11 +123,12 @@ def run(module_stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             command("replay", trace.recording), capture_output=True, timeout=PATIENCE_SECONDS
         ).stdout.decode()
     results = program.truth()["results"]
-    yield Run(report, text, results, servers.dns.truth(), ended_ns)
+    return Run(report, text, results, servers.dns.truth(), ended_ns)
 
 
 def test_every_question_is_counted_once(run: Run) -> None:
     asked = 2 + 1 + 20 + 10 + 3 + 4 + 2 + 1 + 6 + 4 + 2 + 30 + 2 + len(HOSTILE_NAMES) + 3
+    asked += sum(map(len, BY_CALL.values()))
     assert run.report["dns.queries"] == asked
 
 
@@ -130,6 +152,14 @@ def test_questions_over_tcp_are_dns_too(run: Run, name: str, count: int) -> None
 
 def test_address_questions_of_both_types_are_counted(run: Run) -> None:
     assert run.name("four-a.test")["count"] == 3
+
+
+@pytest.mark.parametrize("form", BY_CALL)
+def test_questions_count_by_whatever_call_they_are_asked(run: Run, form: str) -> None:
+    for name in BY_CALL[form]:
+        entry = run.name(name)
+        assert (entry["count"], entry["latency"]["count"]) == (1, 1)
+        assert entry["latency"]["average_seconds"] >= DNS_DELAY_SECONDS
 
 
 def test_names_are_the_same_in_either_case(run: Run) -> None:

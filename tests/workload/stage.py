@@ -27,6 +27,8 @@ SLOWNESS = float(os.environ.get("PODTRACE_TEST_SLOWNESS", "1"))
 """How many times longer than on an ordinary machine to wait for anything, as on an emulated one."""
 READY_SECONDS = 60.0 * SLOWNESS
 DONE_SECONDS = 120.0 * SLOWNESS
+VERSION_1 = ("memory", "pids", "cpu")
+"""Controllers of version 1 that every container runtime uses."""
 _numbers = itertools.count(1)
 
 
@@ -106,7 +108,9 @@ class Program:
 class Stage:
     """What one test has running. A context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, controller: str | None = None) -> None:
+        """Make cgroups in the version 1 hierarchy of a controller, or in that of containers."""
+        self.controller = controller
         self.programs: list[Program] = []
         self.cgroups: list[Path] = []
         self.files: list[Path] = []
@@ -126,7 +130,7 @@ class Stage:
     def cgroup(self, name: str, parent: Path | None = None) -> Path:
         """Make a cgroup below `parent`, or an own one at the top of the hierarchy."""
         if parent is None:
-            parent = cgroup_mount()
+            parent = cgroup_mount(self.controller)
             name = f"podtrace-test-{os.getpid()}-{next(_numbers)}-{name}"
         path = parent / name
         path.mkdir()
@@ -185,19 +189,22 @@ class Stage:
 
 
 def cgroup_mount(controller: str | None = None) -> Path:
-    """Return where cgroup2 is mounted, or the version 1 hierarchy of a controller.
+    """Return the version 1 hierarchy of a controller, or the one in which podtrace tells cgroups.
 
     Raises StageError where there is none.
     """
+    mounts: dict[str, Path] = {}
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         left, right = line.split(" - ")
         kind, _, options = right.split()
-        point = Path(left.split()[4])
-        if controller is None and kind == "cgroup2":
-            return point
-        if controller is not None and kind == "cgroup" and controller in options.split(","):
-            return point
-    raise StageError(f"no cgroup hierarchy for {controller or 'cgroup2'}")
+        names = options.split(",") if kind == "cgroup" else [kind]
+        for name in names:
+            mounts.setdefault(name, Path(left.split()[4]))
+    wanted = ("cgroup2", *VERSION_1) if controller is None else (controller,)
+    for name in wanted:
+        if name in mounts:
+            return mounts[name]
+    raise StageError(f"no cgroup hierarchy for {controller or 'containers'}")
 
 
 def remove_cgroup(path: Path) -> None:

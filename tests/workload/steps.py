@@ -1,6 +1,6 @@
 """A workload that does what it is told, step by step, and remembers what came of each step.
 
-usage: steps.py JSON, a list of [step, {arguments}]; a step is a public method of one of the two
+usage: steps.py JSON, a list of [step, {arguments}]; a step is a public method of one of the three
 classes. The truth holds the result of every step in order. Steps before `["gate", {}]` are done
 before the trace.
 """
@@ -14,11 +14,12 @@ import time
 from typing import Any
 
 import gate
+from dns_steps import DnsSteps
 from host_steps import HostSteps
 from network_steps import NetworkSteps
 
 
-class Steps(NetworkSteps, HostSteps):
+class Steps(NetworkSteps, DnsSteps, HostSteps):
     """Every step there is."""
 
 

@@ -60,22 +60,22 @@ def main(argv: list[str]) -> int:
     if bool(command) != options.command:
         parser.error("--command needs -- COMMAND, and -- COMMAND needs --command")
     lifetime.set_name("podtracer")
+    hidden = frozenset(filter(None, os.environ.get("PODTRACE_HIDE", "").split(",")))
     if options.cleanup:
-        return _clean_up()
+        return _clean_up(hidden)
     if options.limit is not None:
         lifetime.limit_life(options.limit)
     if options.parent is not None:
         lifetime.die_with_parent_of(options.parent)
-    hidden = frozenset(filter(None, os.environ.get("PODTRACE_HIDE", "").split(",")))
     with Loader(hidden) as loader:
         return _trace(options, tuple(command), hidden, loader)
 
 
-def _clean_up() -> int:
+def _clean_up(hidden: frozenset[str]) -> int:
     from podtracer import cgroups
     from podtracer.command import remove_leftovers
 
-    for folder in remove_leftovers(cgroups.hierarchies()):
+    for folder in remove_leftovers(cgroups.hierarchies(hidden=hidden)):
         sys.stdout.write(f"{folder}\n")
     return 0
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import platform
+import struct
 import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -17,15 +18,18 @@ from typing import Any, Callable, NamedTuple
 
 from podtracer import bpf, perf
 from podtracer.btf import Btf
+from podtracer.capabilities import lacking
 from podtracer.errors import TracerError
 from podtracer.hooks import (
     CGROUP_EGRESS,
     CGROUP_INGRESS,
+    CONTINUATIONS,
     FENTRY,
     FEXIT,
     ITERATOR,
     KPROBE,
     RAW_TP,
+    TAILS,
     TP_BTF,
     Hook,
     Style,
@@ -88,14 +92,16 @@ class _Attempt:
 class Attacher:
     """Attaches probes and holds the descriptors: `programs` by probe name, `links`.
 
-    `compile_for` makes the code of C functions as it is needed. With PODTRACE_VERIFIER_LOG set to a
-    folder, what the verifier said of a refused program is written there.
+    `compile_for` makes the code of C functions as it is needed, and the `maps` with it. With
+    PODTRACE_VERIFIER_LOG set to a folder, what the verifier said of a refused program is written
+    there.
     """
 
-    def __init__(self, plan: Plan, btf: Btf, compile_for: Compile) -> None:
+    def __init__(self, plan: Plan, btf: Btf, compile_for: Compile, maps: Mapping[str, int]) -> None:
         self._plan = plan
         self._btf = btf
         self._compile = compile_for
+        self._maps = maps
         self._functions = {CAST_MARK: btf.func("bpf_rdonly_cast") or 0}
         self._attempts: dict[str, _Attempt] = {}
         self.programs: dict[str, int] = {}
@@ -239,8 +245,13 @@ class Attacher:
             if btf_id is None:
                 return f"this kernel has no iterator {hook.attach_to}"
             return _Kind(bpf.PROG_TYPE_TRACING, bpf.ATTACH_TRACE_ITER, btf_id)
-        if not self._plan.packet_cgroups and not self._plan.moving:
+        if hook.kind in TAILS:
+            before = Hook(TAILS[hook.kind][0], hook.attach_to.partition("/")[0])
+            return self._kind(before)
+        if self._plan.subsystem or not (self._plan.packet_cgroups or self._plan.moving):
             return "no version 2 cgroup hierarchy is mounted"
+        if "NET_ADMIN" in lacking():
+            return "it takes the capability NET_ADMIN"
         return _Kind(bpf.PROG_TYPE_CGROUP_SKB, _PACKETS[hook.kind])
 
     def _attach(self, probe: Probe, hook: Hook, fd: int) -> None:
@@ -252,11 +263,23 @@ class Attacher:
             if not self._plan.moving:
                 bpf.run_iterator(fd)
             self._iterators[probe.name] = fd
+        elif hook.kind in TAILS:
+            self._attach_behind(hook, fd)
         elif hook.kind in _PACKETS:
             self._attach_to_cgroups(fd, _PACKETS[hook.kind])
         else:
             self.links.append(bpf.open_tracepoint(fd))
         self.programs[probe.name] = fd
+
+    def _attach_behind(self, hook: Hook, fd: int) -> None:
+        """Let the program of another probe go on with this one."""
+        kind, array = TAILS[hook.kind]
+        name = hook.attach_to.partition("/")[0]
+        before = self._attempts[name].hook if name in self.programs else None
+        if before is None or before.kind != kind:
+            raise OSError(errno.ENOENT, f"{name} is not attached to {kind}")
+        slot = struct.pack("=I", CONTINUATIONS.index(hook.attach_to))
+        bpf.Map(self._maps[array], 4, 4, len(CONTINUATIONS)).update(slot, struct.pack("=I", fd))
 
     def run_again(self, name: str) -> None:
         """Run an iterator that was attached before once more."""

@@ -3,6 +3,9 @@
 Inside a tracer pod the node's hierarchies are those of its first process, seen through
 /proc/1/root; /proc/PID/cgroup is relative to a cgroup namespace and is used for the CPU controller
 of version 1 only.
+
+Cgroups are told apart in one hierarchy: that of version 2 or, where none is mounted, that of one
+controller of version 1. Ids of cgroups mean something else in every hierarchy.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from podtracer.errors import TracerError
@@ -19,18 +22,51 @@ _CONTAINER_NAME = re.compile(
     r"^(?:(?:cri-containerd|crio|docker|libpod)-)?([0-9a-f]{64})(?:\.scope)?$"
 )
 SHORTEST_ID = 12
+CGROUP2 = "cgroup2"
+CONTROLLERS = (
+    "memory", "pids", "cpu", "cpuacct", "devices", "freezer", "blkio", "perf_event", "net_cls",
+    "net_prio", "hugetlb", "cpuset", "rdma", "misc",
+)  # fmt: skip
+"""Of version 1; first those that every runtime uses for every container."""
+_KERNEL_NAMES = {"blkio": "io"}
 
 
 @dataclass(frozen=True)
 class Hierarchies:
     """Mount points: of version 2, "" where there is none, and of version 1 by controller.
 
-    `level` is how deep below the kernel's root the one of version 2 begins.
+    `level` is how deep below the kernel's root the one begins in which cgroups are told apart.
+    `chosen` is the controller whose hierarchy that is, if it is of version 1 and not the usual one.
     """
 
     unified: str
     controllers: dict[str, str]
     level: int = 0
+    chosen: str = ""
+
+    @property
+    def controller(self) -> str:
+        """Controller in whose hierarchy cgroups are told apart, "" where it is of version 2."""
+        if self.unified:
+            return ""
+        usual = (name for name in CONTROLLERS if name in self.controllers)
+        return self.chosen or next(usual, "")
+
+    @property
+    def subsystem(self) -> str:
+        """The same controller as the kernel's enum cgroup_subsys_id names it."""
+        name = self.controller
+        return f"{_KERNEL_NAMES.get(name, name)}_cgrp_id" if name else ""
+
+    @property
+    def top(self) -> str:
+        """Mount point of the hierarchy in which cgroups are told apart, "" where there is none."""
+        return self.unified or self.controllers.get(self.controller, "")
+
+    def choosing(self, controller: str) -> Hierarchies:
+        """Return the same with another hierarchy of version 1 to tell cgroups apart in."""
+        known = controller in CONTROLLERS and controller in self.controllers
+        return replace(self, chosen=controller) if known and not self.unified else self
 
     @property
     def mode(self) -> str:
@@ -40,8 +76,13 @@ class Hierarchies:
         return "hybrid" if self.controllers else "v2"
 
 
-def hierarchies(mountinfo: str = "/proc/self/mountinfo", root: str = "") -> Hierarchies:
-    """Read where cgroups are mounted (proc(5), mountinfo); `root` goes before every path."""
+def hierarchies(
+    mountinfo: str = "/proc/self/mountinfo", root: str = "", hidden: frozenset[str] = frozenset()
+) -> Hierarchies:
+    """Read where cgroups are mounted (proc(5), mountinfo); `root` goes before every path.
+
+    With `cgroup2` among what is `hidden`, version 2 counts as not mounted.
+    """
     unified = ""
     controllers: dict[str, str] = {}
     # Only the newline is escaped in paths, not what else Python takes for the end of a line.
@@ -51,42 +92,42 @@ def hierarchies(mountinfo: str = "/proc/self/mountinfo", root: str = "") -> Hier
         path = root + re.sub(
             r"\\(\d{3})", lambda match: chr(int(match[1], 8)), fields.split(" ")[4]
         )
-        if kind == "cgroup2" and not unified:
-            unified = path
+        if kind == CGROUP2:
+            unified = unified or ("" if CGROUP2 in hidden else path)
         elif kind == "cgroup":
             for option in options.split(" ")[-1].split(","):
                 controllers.setdefault(option, path)
     return Hierarchies(unified, controllers)
 
 
-def resolve(path: str, known: Hierarchies) -> str:
-    """Return the version 2 directory that a user means by `path`.
+def resolve(path: str, known: Hierarchies) -> tuple[str, Hierarchies]:
+    """Return the directory that a user means by `path`, and `known` with its hierarchy chosen.
 
-    It may be the directory itself, one of a version 1 hierarchy, or a path below the root.
+    It may be the directory itself, the same cgroup in another hierarchy, or a path below the root.
     Raises TracerError when there is no such cgroup, or when it is a root.
     """
-    unified = known.unified
-    if not unified:
-        raise TracerError(
-            "no_cgroup2",
-            "no version 2 cgroup hierarchy is mounted on this machine",
-            "Trace a process and its descendants instead: --pid PID",
-        )
+    _require(known)
     given = os.path.realpath(path) if os.path.isabs(path) else path
-    inside = _below(given, unified)
+    inside = _below(given, known.unified) if known.unified else None
+    meant = known
     if inside is None:
-        for root in known.controllers.values():
+        for controller, root in known.controllers.items():
             inside = _below(given, root)
             if inside is not None:
+                meant = known.choosing(controller)
                 break
     if inside is None:
         inside = os.path.normpath("/" + path).strip("/")
-    folder = os.path.join(unified, inside) if inside else unified
-    if not os.path.isfile(os.path.join(folder, "cgroup.procs")):
+    usual = (known, *(known.choosing(controller) for controller in CONTROLLERS))
+    for each in (meant, *usual):
+        folder = os.path.join(each.top, inside) if inside else each.top
+        if os.path.isfile(os.path.join(folder, "cgroup.procs")):
+            break
+    else:
         raise TracerError(
             "no_cgroup",
             f"there is no cgroup {path!r}",
-            f"List cgroups with: find {unified} -type d",
+            f"List cgroups with: find {known.top} -type d",
         )
     if not inside:
         raise TracerError(
@@ -95,7 +136,16 @@ def resolve(path: str, known: Hierarchies) -> str:
             " are in no other",
             "Name a cgroup below it, or one process: --pid PID",
         )
-    return folder
+    return folder, each
+
+
+def _require(known: Hierarchies) -> None:
+    if not known.top:
+        raise TracerError(
+            "no_cgroups",
+            "no cgroups are mounted on this machine, of version 2 or with a controller",
+            "Trace a process and its descendants instead: --pid PID",
+        )
 
 
 def _below(path: str, root: str) -> str | None:
@@ -120,11 +170,10 @@ def container_folder(container: str, known: Hierarchies) -> str:
             f"{container!r} is not a container id",
             "Give the id, or at least its first 12 characters, as crictl ps or docker ps shows it.",
         )
-    if not known.unified:
-        return resolve(container, known)
+    _require(known)
     found = sorted(
         folder
-        for folder, _, _ in os.walk(known.unified)
+        for folder, _, _ in os.walk(known.top)
         if (match := _CONTAINER_NAME.match(os.path.basename(folder)))
         and match[1].startswith(wanted)
     )
@@ -155,7 +204,7 @@ def container_of(folder: str) -> str:
 
 def depth(folder: str, known: Hierarchies) -> int:
     """Level of a cgroup: 1 is a child of the kernel's root."""
-    return known.level + len(Path(folder).relative_to(known.unified).parts)
+    return known.level + len(Path(folder).relative_to(known.top).parts)
 
 
 def cgroup_id(folder: str) -> int:

@@ -175,16 +175,22 @@ def _set_groups(uid: int, gid: int) -> None:
 
 def _make_cgroup(known: cgroups.Hierarchies) -> str:
     """Make a cgroup named after this process; "" where there is no writable hierarchy."""
-    if not known.unified:
+    top = _hierarchy(known)
+    if not top:
         return ""
     pid = os.getpid()
     name = f"podtrace-{_pid_namespace()}-{pid}-{_start_time(pid)}"
-    folder = os.path.join(known.unified, name)
+    folder = os.path.join(top, name)
     try:
         os.mkdir(folder)
     except OSError:
         return ""
     return folder
+
+
+def _hierarchy(known: cgroups.Hierarchies) -> str:
+    """Mount point of the hierarchy for COMMAND: of version 1, one that changes nothing for it."""
+    return known.choosing("freezer").top
 
 
 def _pid_namespace() -> int:
@@ -236,10 +242,11 @@ def _kill_all(folder: str) -> None:
 
 def remove_leftovers(known: cgroups.Hierarchies) -> list[str]:
     """Remove the cgroups of tracers that have died, with the commands in them; return which."""
-    if not known.unified:
+    top = _hierarchy(known)
+    if not top:
         return []
     removed = []
-    for entry in os.scandir(known.unified):
+    for entry in os.scandir(top):
         match = _NAME.fullmatch(entry.name)
         if match is None or int(match[1]) != _pid_namespace():
             continue

@@ -12,8 +12,9 @@ from podtracer.btf import Btf
 from podtracer.hooks import Style
 
 CAST_TYPES: Sequence[str] = (
-    "task_struct", "css_set", "cgroup", "kernfs_node", "pid", "file", "inode", "super_block",
-    "dentry", "mount", "fs_struct", "callback_head", "socket", "sock", "tcp_sock",
+    "task_struct", "css_set", "cgroup_subsys_state", "cgroup", "kernfs_node", "pid", "file",
+    "inode", "super_block", "dentry", "mount", "fs_struct", "callback_head", "socket", "sock",
+    "tcp_sock",
 )  # fmt: skip
 """Structures that the C code reaches by bpf_rdonly_cast."""
 

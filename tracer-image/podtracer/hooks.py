@@ -18,6 +18,8 @@ KPROBE: Final = "kprobe"
 CGROUP_EGRESS: Final = "cgroup_skb/egress"
 CGROUP_INGRESS: Final = "cgroup_skb/ingress"
 ITERATOR: Final = "iter"
+TAIL_TP_BTF: Final = "tail_call/tp_btf"
+TAIL_RAW_TP: Final = "tail_call/raw_tp"
 
 
 class Style(enum.Enum):
@@ -38,7 +40,16 @@ class Style(enum.Enum):
         ]
 
 
-_UNTYPED: Final = {RAW_TP: Style.UNTYPED, KPROBE: Style.REGISTERS}
+_UNTYPED: Final = {
+    RAW_TP: Style.UNTYPED,
+    TAIL_RAW_TP: Style.UNTYPED,
+    KPROBE: Style.REGISTERS,
+}
+
+TAILS: Final = {TAIL_TP_BTF: (TP_BTF, "after_typed"), TAIL_RAW_TP: (RAW_TP, "after_untyped")}
+"""Behind another program: where that one is attached, and the array in which it finds this one."""
+CONTINUATIONS: Final = ("sys_exit/sent", "sys_exit/received")
+"""Places behind a program, in the order of enum continuation."""
 
 
 @dataclass(frozen=True)

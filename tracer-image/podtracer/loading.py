@@ -28,12 +28,19 @@ from podtracer.errors import TracerError
 from podtracer.hooks import Style
 from podtracer.kernel_source import KernelSource, KernelSourceError, prepare
 from podtracer.plan import TARGET_ENTRIES, Plan, syscall_table
-from podtracer.probes import FAMILY_TYPES, PROBES, lacking_families, needs_without
+from podtracer.probes import (
+    FAMILY_TYPES,
+    PROBES,
+    lacking_families,
+    needs_without,
+    require_subsystem,
+)
 from podtracer.target import family
 
 MAPS = (
     "series", "overflow", "overflow_aspects", "threads", "sockets", "processes", "labels", "files",
     "dns_pending", "targets", "target_filter", "syscall_kinds", "lost", "moments", "events",
+    "after_typed", "after_untyped",
 )  # fmt: skip
 _MOST_ROUNDS = 20
 _MOST_BYTES = 1 << 20
@@ -108,7 +115,8 @@ class _Loading:
 
     def run(self) -> Answer:
         reasons = self._ready.reasons
-        attacher = Attacher(self._plan, self._ready.btf, self._compile)
+        require_subsystem(self._ready.btf, self._plan.subsystem)
+        attacher = Attacher(self._plan, self._ready.btf, self._compile, self._maps)
         probes = [probe for probe in PROBES if probe.pids_scope or not self._plan.by_pids]
         attacher.load(probe for probe in probes if probe.family not in reasons)
         self._fill_maps()

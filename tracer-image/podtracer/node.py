@@ -17,10 +17,12 @@ from podtracer.root_level import root_level
 _MOST_TRIED = 100
 
 
-def node_files(proc: str = "/proc") -> tuple[str, Hierarchies]:
+def node_files(
+    proc: str = "/proc", hidden: frozenset[str] = frozenset()
+) -> tuple[str, Hierarchies]:
     """Return the folder that is the node's root, and the hierarchies that are mounted in it.
 
-    Raises TracerError where none can be seen, or where cgroups of version 2 are not among them.
+    Raises TracerError where none can be seen, or where there is none to tell cgroups apart in.
     """
     pids = sorted(int(entry) for entry in os.listdir(proc) if entry.isdigit())
     without = False
@@ -30,18 +32,18 @@ def node_files(proc: str = "/proc") -> tuple[str, Hierarchies]:
     for pid in pids[:_MOST_TRIED]:
         root = f"{proc}/{pid}/root"
         try:
-            known = hierarchies(f"{proc}/{pid}/mountinfo", root)
+            known = hierarchies(f"{proc}/{pid}/mountinfo", root, hidden)
             os.listdir(root)
         except OSError:
             continue
-        if known.unified:
-            return root, replace(known, level=root_level(known.unified))
+        if known.top:
+            return root, replace(known, level=root_level(known.top, known.subsystem))
         without = True
     if without:
         raise TracerError(
-            "no_cgroup2",
-            "this machine has no version 2 cgroup hierarchy mounted",
-            "Boot it with systemd.unified_cgroup_hierarchy=1 on the kernel's command line.",
+            "no_cgroups",
+            "this machine has no cgroups mounted, of version 2 or with a controller",
+            "Is it one that runs containers?",
         )
     raise TracerError(
         "no_node_root",

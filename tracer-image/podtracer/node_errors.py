@@ -23,8 +23,6 @@ _HINTS: Mapping[str, str] = {
     " traced. " + _ELSEWHERE,
     "no_node_root": "The tracer pod needs hostPID and the capability SYS_PTRACE, and AppArmor must"
     " not confine it. " + _PRIVILEGED,
-    "no_cgroup2": "The node must be booted with cgroups of version 2, or with both versions"
-    " (systemd.unified_cgroup_hierarchy=1). " + _ELSEWHERE,
     "loader_died": "The compiler needs about 150 MiB for a second: give the tracer's container a"
     " higher memory limit with --patch.",
     "no_space": "The tracer's container needs some MiB in its temporary folder; is its root file"

@@ -43,7 +43,7 @@ class OwnPod:
 
     def _container(self, known: cgroups.Hierarchies) -> str:
         """Id of the container that this process is in."""
-        folder = PodTree(known.unified).find(self.uid) if known.unified else None
+        folder = PodTree(known.top).find(self.uid) if known.top else None
         for path in Path(folder).iterdir() if folder else ():
             container = cgroups.container_of(path.name)
             if container and os.getpid() in cgroups.processes(str(path)):

@@ -63,6 +63,8 @@ _REGISTERS: Mapping[str, Mapping[str, object]] = {
         "SYSCALL_NUMBER": "orig_ax",
         "SYSCALL_ARGUMENT_0": "di",
         "SYSCALL_ARGUMENT_1": "si",
+        "SYSCALL_ARGUMENT_2": "dx",
+        "SYSCALL_ARGUMENT_4": "r8",
         # Offsets of di, si, dx and cx, in which functions get their arguments.
         "ARGUMENT_REGISTER(n)": "((n)==0?112:(n)==1?104:(n)==2?96:88)",
         "KERNEL_STACK_BYTES": 16384,
@@ -71,10 +73,15 @@ _REGISTERS: Mapping[str, Mapping[str, object]] = {
         "SYSCALL_NUMBER": "syscallno",
         "SYSCALL_ARGUMENT_0": "regs[0]",
         "SYSCALL_ARGUMENT_1": "regs[1]",
+        "SYSCALL_ARGUMENT_2": "regs[2]",
+        "SYSCALL_ARGUMENT_4": "regs[4]",
         "ARGUMENT_REGISTER(n)": "(8*(n))",
         "KERNEL_STACK_BYTES": max(16384, mmap.PAGESIZE),
     },
 }
+
+_TOLD_APART = {"readv", "writev", "sendto", "sendmsg", "recvmsg", "sendmmsg", "recvmmsg"}
+"""Calls that have what they move elsewhere than others of their kind."""
 
 ENTRIES = {
     "series": 32768,
@@ -120,13 +127,15 @@ class Plan:
     """Everything that the loading child has to know.
 
     `cgroups` maps cgroup ids to target numbers and `levels` are their depths below the root;
-    `pids` maps host PIDs to target numbers and is used where there are no cgroups.
-    `packet_cgroups` are the directories where DNS packets are seen. `moving` targets are entered
-    and attached to by the tracer itself, as they come and go.
+    `subsystem` is the kernel's name for the controller of version 1 in whose hierarchy they are, ""
+    where they are of version 2. `pids` maps host PIDs to target numbers and is used where there are
+    no cgroups. `packet_cgroups` are the directories where DNS packets are seen. `moving` targets
+    are entered and attached to by the tracer itself, as they come and go.
     """
 
     cgroups: Mapping[int, int] = field(default_factory=dict)
     levels: tuple[int, ...] = ()
+    subsystem: str = ""
     pids: Mapping[int, int] = field(default_factory=dict)
     packet_cgroups: tuple[str, ...] = ()
     moving: bool = False
@@ -146,6 +155,8 @@ class Plan:
         values: dict[str, object] = {
             "SCOPE_PIDS": int(self.by_pids),
             **{f"SCOPE_LEVEL_{index}": level for index, level in enumerate(levels)},
+            "SCOPE_V1": int(bool(self.subsystem)),
+            "SCOPE_SUBSYSTEM": self.subsystem,
             **{flag: self.entries[name] for name, flag in _SIZE_FLAGS.items()},
             "TARGET_ENTRIES": TARGET_ENTRIES,
             "FILTER_SLOTS": FILTER_SLOTS,
@@ -157,6 +168,12 @@ class Plan:
             "LONG_BLOCK_NS": f"{self.thresholds.long_block_ns}ULL",
             "CAST_MARK": CAST_MARK,
             **_REGISTERS[machine],
+            **{
+                f"SYSCALL_{name}": number
+                for calls in SYSCALLS[machine].values()
+                for name, number in calls.items()
+                if name in _TOLD_APART
+            },
         }
         return [f"-D{name}={value}" for name, value in values.items()]
 

@@ -37,7 +37,7 @@ class PodScope(Scope):
         self._names = {key: name for pod in pods for key, name in pod.containers.items()}
         self._pods = [PodWatch(pod, known, self._names) for pod in pods]
         self._root = root
-        self._tree = PodTree(known.unified)
+        self._tree = PodTree(known.top)
         self._searched_ns = -_SEARCH_NS
         self._now_ns = self._there_ns = now_ns
         self._ever = False
@@ -179,7 +179,7 @@ class PodScope(Scope):
 
     def _not_found(self) -> TracerError:
         pods = ", ".join(f"{w.pod.described} (uid {w.pod.uid})" for w in self._pods)
-        top = self.known.unified[len(self._root) :]
+        top = self.known.top[len(self._root) :]
         hint = (
             "Is a container of it running? A sandboxed runtime (gVisor, Kata) keeps its containers"
             " where the node's kernel does not see them."

@@ -23,11 +23,11 @@ def is_pod_folder(name: str, uid: str) -> bool:
 
 
 class PodTree:
-    """Finds the directories of pods in a version 2 hierarchy."""
+    """Finds the directories of pods in a hierarchy, by its mount point."""
 
-    def __init__(self, unified: str) -> None:
-        self._unified = unified
-        usual = (os.path.join(unified, name) for name in (_BASE, _BASE + _SLICE))
+    def __init__(self, top: str) -> None:
+        self._top = top
+        usual = (os.path.join(top, name) for name in (_BASE, _BASE + _SLICE))
         self._bases = [folder for folder in usual if os.path.isdir(folder)]
         self._found: dict[str, str] = {}
 
@@ -57,7 +57,7 @@ class PodTree:
     def search(self, uids: Iterable[str]) -> None:
         """Look for pods everywhere, so that `find` knows them, and for other kubelets' places."""
         wanted = set(uids)
-        for folder, name in _walk(self._unified, _DEEPEST):
+        for folder, name in _walk(self._top, _DEEPEST):
             if name in (_BASE, _BASE + _SLICE) or name.endswith(f"-{_BASE}{_SLICE}"):
                 if folder not in self._bases:
                     self._bases.append(folder)

@@ -63,7 +63,7 @@ class PodWatch:
 
         One that manages version 1 knows nothing of what a runtime made for it in version 2.
         """
-        inside = folder[len(self._known.unified) :]
+        inside = folder[len(self._known.top) :]
         roots = (self._known.controllers.get(name) for name in _V1_CONTROLLERS)
         there = any(os.path.isdir(root + inside) for root in roots if root)
         self._had_v1 |= there

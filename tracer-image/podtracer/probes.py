@@ -20,6 +20,8 @@ from podtracer.hooks import (
     ITERATOR,
     KPROBE,
     RAW_TP,
+    TAIL_RAW_TP,
+    TAIL_TP_BTF,
     TP_BTF,
     Hook,
 )
@@ -52,6 +54,12 @@ def _entry(function: str, program: str = "") -> tuple[Hook, Hook]:
     return Hook(FENTRY, function, program), Hook(KPROBE, function, program)
 
 
+def _behind(what: str, program: str) -> tuple[Hook, Hook]:
+    """Hooks behind the program that sees calls return, of those that moved something."""
+    place = f"sys_exit/{what}"
+    return Hook(TAIL_TP_BTF, place, program), Hook(TAIL_RAW_TP, place, program)
+
+
 PROBES: Sequence[Probe] = (
     _tracepoint("cpu", "sched_switch"),
     _tracepoint("cpu", "sched_wakeup"),
@@ -75,8 +83,8 @@ PROBES: Sequence[Probe] = (
     ),
     _tracepoint("reset", "tcp_receive_reset", *_entry("tcp_reset")),
     # Answers first, for the same reason.
-    Probe("packet_in", "dns", (Hook(CGROUP_INGRESS),)),
-    Probe("packet_out", "dns", (Hook(CGROUP_EGRESS),)),
+    Probe("packet_in", "dns", (Hook(CGROUP_INGRESS), *_behind("received", "answer_received"))),
+    Probe("packet_out", "dns", (Hook(CGROUP_EGRESS), *_behind("sent", "query_sent"))),
     Probe("iter_task", "process", (Hook(ITERATOR, "task"),)),
     Probe("iter_task_file", "tcp", (Hook(ITERATOR, "task_file"),)),
 )
@@ -94,7 +102,9 @@ SOURCES: Sequence[str] = (
     "file.h",
     "syscalls.c",
     "tcp.c",
+    "dns.h",
     "dns.c",
+    "dns_calls.c",
     "snapshot.c",
 )
 """Compiled in this order as one unit."""
@@ -118,7 +128,9 @@ NEEDS: Mapping[str, Sequence[str]] = {
         "state", "in_iowait", "exit_state", "exit_code", "on_cpu", "signal", "files", "fs",
         "thread_info.status", "thread_info.flags", "stack",
     ),
-    "struct css_set": ("dfl_cgrp",),
+    "struct css_set": ("dfl_cgrp", "subsys"),
+    "struct cgroup_subsys_state": ("cgroup",),
+    "enum cgroup_subsys_id": ("*",),
     "struct cgroup": ("level", "kn", "ancestors", "ancestor_ids"),
     "struct kernfs_node": ("id",),
     "struct pid": ("level", "numbers"),
@@ -157,6 +169,7 @@ OPTIONAL = frozenset(
         "struct task_struct.stack",
         "struct task_struct.thread_info.status",
         "struct task_struct.thread_info.flags",
+        "struct css_set.subsys",
         "struct cgroup.ancestors",
         "struct cgroup.ancestor_ids",
         "struct sock_cgroup_data.cgroup",
@@ -210,6 +223,22 @@ def needs_without(hidden: frozenset[str]) -> dict[str, list[str]]:
         if f"tracepoint {name}" not in hidden:
             needs[f"tracepoint {name}"] = []
     return needs
+
+
+def require_subsystem(btf: Btf, subsystem: str) -> None:
+    """Raise TracerError where the kernel does not tell cgroups of a controller, if one is asked."""
+    wanted = {
+        "struct css_set": ("subsys",),
+        "struct cgroup_subsys_state": ("cgroup",),
+        "enum cgroup_subsys_id": (subsystem,),
+    }
+    lacking = missing(btf, wanted) if subsystem else []
+    if lacking:
+        raise TracerError(
+            "unknown_kernel",
+            f"this kernel has no {', '.join(lacking)}, which tells cgroups of version 1 apart",
+            "Boot it with systemd.unified_cgroup_hierarchy=1, or trace by --pid.",
+        )
 
 
 def lacking_families(btf: Btf, needs: Needs, hidden: frozenset[str]) -> dict[str, str]:

@@ -65,7 +65,7 @@ PROCESS_VALUE = struct.Struct("=QQQIIiBB2x16s")
 FILE_KEY = struct.Struct("=QIII4x")
 FILE_VALUE = struct.Struct("=QQQII768s")
 LABEL_VALUE = struct.Struct("=BBBB4x128s")
-THREAD_VALUE_BYTES = 128
+THREAD_VALUE_BYTES = 144
 THREAD_EXECUTED = struct.Struct("=120xQ")
 THREAD_ON_CPU = struct.Struct("=16xQ64xIB")
 SOCKET_VALUE = struct.Struct("=5QIBB2x")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from podtracer.cgroups import Hierarchies
 from podtracer.command import Command
 from podtracer.node import node_files
 from podtracer.own_pod import OwnPod
@@ -34,23 +35,26 @@ class Request:
     own: OwnPod = field(default_factory=OwnPod)
 
 
-def scope_of(request: Request, command: Command | None) -> Scope:
-    """Find what is asked for; raises TracerError where there is none."""
+def scope_of(request: Request, command: Command | None, known: Hierarchies) -> Scope:
+    """Find what is asked for; raises TracerError where there is none.
+
+    `known` are the hierarchies of this process; pods are found in those of the node.
+    """
     if request.pods:
         return _pod_scope(request)
     if command is not None:
         name = request.name or command.name
         if command.cgroup:
-            return cgroup_scope(command.cgroup, name, "command")
-        return process_scope(command.pid, name, "command")
+            return cgroup_scope(command.cgroup, name, known, "command")
+        return process_scope(command.pid, name, known, "command")
     if request.cgroup is not None:
-        return cgroup_scope(request.cgroup, request.name)
+        return cgroup_scope(request.cgroup, request.name, known)
     if request.container is not None:
-        return container_scope(request.container, request.name)
+        return container_scope(request.container, request.name, known)
     assert request.pid is not None
-    return process_scope(request.pid, request.name)
+    return process_scope(request.pid, request.name, known)
 
 
 def _pod_scope(request: Request) -> Scope:
-    root, known = node_files()
+    root, known = node_files(hidden=request.hidden)
     return PodScope(request.pods, known, root, time.monotonic_ns())

@@ -3,7 +3,8 @@
 The probes compare a cgroup's ancestor at a level that the kernel counts from its root. On a node
 that is itself a container, as those of kind are, the mount that the node sees begins further down,
 and no file tells how far. Its own directory is an ancestor of the tracer's cgroup, though, and BPF
-can ask which one.
+can find out which one: for version 2 there is a helper, for a controller of version 1 the way is
+the probes' own, from structure to structure.
 """
 
 from __future__ import annotations
@@ -12,45 +13,50 @@ import os
 import struct
 
 from podtracer import bpf
+from podtracer.btf import Btf
+from podtracer.btf_types import BtfError
 from podtracer.errors import TracerError
 
 _DEEPEST = 32
 _KERNEL_ROOT = 1
-_LOOKUP, _ANCESTOR_ID = 1, 123
+_LOOKUP, _CURRENT_TASK, _READ_KERNEL, _ANCESTOR_ID = 1, 35, 113, 123
 
 
-def root_level(unified: str) -> int:
-    """Level of the directory at which a version 2 hierarchy is mounted; 0 is the kernel's root.
+def root_level(top: str, subsystem: str) -> int:
+    """Level of the directory at which a hierarchy is mounted; 0 is the kernel's root.
 
-    Raises TracerError where it cannot be told.
+    `subsystem` is the controller of version 1 whose it is, "" where it is of version 2. Raises
+    TracerError where the level cannot be told.
     """
-    identity = os.stat(unified).st_ino
+    identity = os.stat(top).st_ino
     if identity == _KERNEL_ROOT:
         return 0
     try:
-        ancestors = _own_ancestors()
-    except OSError as error:
-        raise _unknown(unified, str(error)) from error
+        ancestors = own_ancestors(subsystem)
+    except (OSError, BtfError) as error:
+        raise _unknown(top, str(error)) from error
     if identity not in ancestors:
-        raise _unknown(unified, "the tracer is not below it")
+        raise _unknown(top, "the tracer is not below it")
     return ancestors.index(identity)
 
 
-def _unknown(unified: str, why: str) -> TracerError:
+def _unknown(top: str, why: str) -> TracerError:
     return TracerError(
         "cgroup_level",
-        f"{unified} is not the kernel's root of cgroups, and how deep it lies is not known: {why}",
+        f"{top} is not the kernel's root of cgroups, and how deep it lies is not known: {why}",
         "The node seems to be a container itself; it needs Linux 5.10 or newer for that.",
     )
 
 
-def _own_ancestors() -> list[int]:
-    """Ids of the cgroups that this process is in, the kernel's root first."""
+def own_ancestors(subsystem: str) -> list[int]:
+    """Ids of the cgroups of a hierarchy that this process is in, the kernel's root first.
+
+    Raises OSError where the kernel does not tell, BtfError where its types are not what they were.
+    """
     ids = bpf.create_map(bpf.MAP_TYPE_ARRAY, 4, 8 * _DEEPEST, 1)
     try:
-        program = bpf.load_program(
-            _code(ids), "own_ancestors", bpf.PROG_TYPE_RAW_TRACEPOINT, 0, 0, {}
-        )
+        code = _begin(ids) + (_walk(Btf.load(), subsystem) if subsystem else _ask()) + _END
+        program = bpf.load_program(code, "own_ancestors", bpf.PROG_TYPE_RAW_TRACEPOINT, 0, 0, {})
         try:
             bpf.run_once(program)
         finally:
@@ -63,28 +69,81 @@ def _own_ancestors() -> list[int]:
     return [identity for identity in found if identity]
 
 
-def _code(ids: int) -> bytes:
-    """Write the program: value[level] = bpf_get_current_ancestor_cgroup_id(level), for each."""
+def _instruction(opcode: int, target: int, source: int, offset: int, number: int) -> bytes:
+    return struct.pack("=BBhi", opcode, source << 4 | target, offset, number)
 
-    def instruction(opcode: int, target: int, source: int, offset: int, number: int) -> bytes:
-        return struct.pack("=BBhi", opcode, source << 4 | target, offset, number)
 
-    code = [
-        instruction(0x62, 10, 0, -4, 0),  # *(u32 *)(r10 - 4) = 0
-        instruction(0x18, 1, 1, 0, ids) + instruction(0, 0, 0, 0, 0),  # r1 = the map
-        instruction(0xBF, 2, 10, 0, 0),  # r2 = r10
-        instruction(0x07, 2, 0, 0, -4),  # r2 += -4
-        instruction(0x85, 0, 0, 0, _LOOKUP),
-        instruction(0x55, 0, 0, 2, 0),  # if r0 != 0 skip 2
-        instruction(0xB7, 0, 0, 0, 0),  # r0 = 0
-        instruction(0x95, 0, 0, 0, 0),  # exit
-        instruction(0xBF, 6, 0, 0, 0),  # r6 = r0
-    ]
+_END = _instruction(0xB7, 0, 0, 0, 0) + _instruction(0x95, 0, 0, 0, 0)  # return 0
+
+
+def _begin(ids: int) -> bytes:
+    """Write the beginning: r6 = the map's only value, where the ids go."""
+    return b"".join(
+        (
+            _instruction(0x62, 10, 0, -4, 0),  # *(u32 *)(r10 - 4) = 0
+            _instruction(0x18, 1, 1, 0, ids) + _instruction(0, 0, 0, 0, 0),  # r1 = the map
+            _instruction(0xBF, 2, 10, 0, 0),  # r2 = r10
+            _instruction(0x07, 2, 0, 0, -4),  # r2 += -4
+            _instruction(0x85, 0, 0, 0, _LOOKUP),
+            _instruction(0x55, 0, 0, 2, 0),  # if r0 != 0 skip 2
+            _END,
+            _instruction(0xBF, 6, 0, 0, 0),  # r6 = r0
+        )
+    )
+
+
+def _ask() -> bytes:
+    """Write: value[level] = bpf_get_current_ancestor_cgroup_id(level), for each."""
+    return b"".join(
+        _instruction(0xB7, 1, 0, 0, level)  # r1 = level
+        + _instruction(0x85, 0, 0, 0, _ANCESTOR_ID)
+        + _instruction(0x7B, 6, 0, 8 * level, 0)  # *(u64 *)(r6 + 8 * level) = r0
+        for level in range(_DEEPEST)
+    )
+
+
+def _walk(btf: Btf, subsystem: str) -> bytes:
+    """Write the same for a controller: from the task to its cgroup, and what that one is in."""
+    number = btf.enum_value("cgroup_subsys_id", subsystem)
+    if number is None:
+        raise BtfError(f"this kernel has no {subsystem}")
+    state = _offset(btf, "css_set", "subsys") + 8 * number
+    code = _instruction(0x85, 0, 0, 0, _CURRENT_TASK) + _instruction(0xBF, 8, 0, 0, 0)  # r8 = task
+    code += _follow(8, 8, _offset(btf, "task_struct", "cgroups"))
+    code += _follow(8, 8, state)
+    code += _follow(8, 8, _offset(btf, "cgroup_subsys_state", "cgroup"))
+    code += _follow(7, 8, _offset(btf, "cgroup", "level"), size=4)
     for level in range(_DEEPEST):
-        code += [
-            instruction(0xB7, 1, 0, 0, level),  # r1 = level
-            instruction(0x85, 0, 0, 0, _ANCESTOR_ID),
-            instruction(0x7B, 6, 0, 8 * level, 0),  # *(u64 *)(r6 + 8 * level) = r0
-        ]
-    code += [instruction(0xB7, 0, 0, 0, 0), instruction(0x95, 0, 0, 0, 0)]
-    return b"".join(code)
+        if btf.member("struct cgroup", "ancestors") is not None:
+            step = _follow(9, 8, _offset(btf, "cgroup", "ancestors") + 8 * level)
+            step += _follow(9, 9, _offset(btf, "cgroup", "kn"))
+            step += _follow(9, 9, _offset(btf, "kernfs_node", "id"))
+        else:
+            step = _follow(9, 8, _offset(btf, "cgroup", "ancestor_ids") + 8 * level)
+        step += _instruction(0x7B, 6, 9, 8 * level, 0)  # *(u64 *)(r6 + 8 * level) = r9
+        # if r7 < level skip the step: what lies behind the array is no ancestor.
+        code += _instruction(0xA5, 7, 0, len(step) // bpf.INSTRUCTION_BYTES, level) + step
+    return code
+
+
+def _follow(target: int, source: int, offset: int, size: int = 8) -> bytes:
+    """Write: target = what stands at an offset from source, read as probes do; 0 on a fault."""
+    load = 0x79 if size == 8 else 0x61
+    return b"".join(
+        (
+            _instruction(0xBF, 3, source, 0, 0),  # r3 = source
+            _instruction(0x07, 3, 0, 0, offset),  # r3 += offset
+            _instruction(0xB7, 2, 0, 0, size),  # r2 = size
+            _instruction(0xBF, 1, 10, 0, 0),  # r1 = r10
+            _instruction(0x07, 1, 0, 0, -16),  # r1 += -16
+            _instruction(0x85, 0, 0, 0, _READ_KERNEL),
+            _instruction(load, target, 10, -16, 0),  # target = *(r10 - 16)
+        )
+    )
+
+
+def _offset(btf: Btf, structure: str, member: str) -> int:
+    found = btf.member(f"struct {structure}", member)
+    if found is None:
+        raise BtfError(f"this kernel has no struct {structure}.{member}")
+    return found.offset

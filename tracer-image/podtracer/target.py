@@ -132,15 +132,14 @@ def gone_event(number: int) -> dict[str, Any]:
     return {"event": "target_gone", "process": 0, "target": number}
 
 
-def cgroup_scope(path: str, name: str, kind: str = "cgroup") -> Scope:
+def cgroup_scope(path: str, name: str, known: cgroups.Hierarchies, kind: str = "cgroup") -> Scope:
     """Scope of a cgroup and its children; raises TracerError where there is none."""
-    known = cgroups.hierarchies()
-    return _of_folder(cgroups.resolve(path, known), name, kind, known)
+    folder, chosen = cgroups.resolve(path, known)
+    return _of_folder(folder, name, kind, chosen)
 
 
-def container_scope(container: str, name: str) -> Scope:
+def container_scope(container: str, name: str, known: cgroups.Hierarchies) -> Scope:
     """Scope of a container by its id; raises TracerError where there is none."""
-    known = cgroups.hierarchies()
     folder = cgroups.container_folder(container, known)
     name = name or cgroups.container_of(folder)[: cgroups.SHORTEST_ID]
     return _of_folder(folder, name, "container", known)
@@ -152,7 +151,7 @@ def _of_folder(folder: str, name: str, kind: str, known: cgroups.Hierarchies) ->
     return Scope([target], known, {cgroups.cgroup_id(folder): 1}, (level,))
 
 
-def process_scope(pid: int, name: str, kind: str = "pid") -> Scope:
+def process_scope(pid: int, name: str, known: cgroups.Hierarchies, kind: str = "pid") -> Scope:
     """Scope of a process and its descendants; raises TracerError where there is no such process."""
     if pid <= 0:
         raise TracerError("no_process", f"{pid} is not a process id", "Give a PID as ps shows it.")
@@ -171,7 +170,7 @@ def process_scope(pid: int, name: str, kind: str = "pid") -> Scope:
             f"Trace the process: --pid {leader}",
         )
     target = Target(1, kind, name or status["Name"], pid=pid)
-    return Scope([target], cgroups.hierarchies(), pids={member: 1 for member in family(pid)})
+    return Scope([target], known, pids={member: 1 for member in family(pid)})
 
 
 def family(pid: int) -> set[int]:

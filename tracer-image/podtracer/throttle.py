@@ -55,7 +55,7 @@ class Throttling:
             return _below(tops)
         elif self._scope.moving:
             # The kubelet gives a pod the same path in every hierarchy.
-            return _below([controller + top[len(known.unified) :] for top in tops])
+            return _below([controller + top[len(known.top) :] for top in tops])
         else:
             members = {pid for top in tops for pid in processes(top)}
         folders = set()
@@ -80,7 +80,7 @@ def _cpu_folder(pid: int, known: Hierarchies) -> str | None:
         _, controllers, path = line.split(":", 2)
         if root is not None and "cpu" in controllers.split(","):
             return root + path if path != "/" else None
-        if root is None and not controllers:
+        if root is None and known.unified and not controllers:
             return known.unified + path if path != "/" else None
     return None
 

@@ -47,12 +47,12 @@ def run(request: Request, stream: Stream, loader: Loader) -> int:
     stops = Stops(marked_first=request.own.bare)
     command = None
     try:
+        known = cgroups.hierarchies(hidden=request.hidden)
         if not request.pods:
-            remove_leftovers(cgroups.hierarchies())
+            remove_leftovers(known)
         if request.command:
-            known = cgroups.hierarchies()
             command = Command(request.command, request.uid, request.gid, known)
-        scope = scope_of(request, command)
+        scope = scope_of(request, command, known)
         return _Run(request, stream, loader, scope, command, stops).run()
     except StreamClosed:
         return 1
@@ -104,6 +104,7 @@ class _Run:
         return Plan(
             cgroups=self._scope.cgroup_ids,
             levels=self._scope.levels,
+            subsystem=self._scope.known.subsystem,
             pids=self._scope.pids,
             packet_cgroups=self._scope.packet_cgroups,
             moving=self._scope.moving,

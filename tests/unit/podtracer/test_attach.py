@@ -13,7 +13,16 @@ from podtracer import bpf
 from podtracer.attach import Attacher, refuse_lockdown
 from podtracer.btf import Btf
 from podtracer.errors import TracerError
-from podtracer.hooks import FENTRY, RAW_TP, TP_BTF, Hook, Style
+from podtracer.hooks import (
+    CGROUP_EGRESS,
+    FENTRY,
+    RAW_TP,
+    TAIL_RAW_TP,
+    TAIL_TP_BTF,
+    TP_BTF,
+    Hook,
+    Style,
+)
 from podtracer.plan import Plan
 from podtracer.probes import Probe
 
@@ -56,7 +65,7 @@ class Kernel:
         blob = Blob()
         blob.tracepoint("seen", [blob.pointer(0)])
         blob.add(FUNC, "see", blob.prototype([]))
-        self.attacher = Attacher(Plan(), Btf(blob.encoded()), self._compile)
+        self.attacher = Attacher(Plan(), Btf(blob.encoded()), self._compile, {})
 
     def _compile(self, style: Style, functions: frozenset[str]) -> dict[str, bytes]:
         self.compiled.append((style, set(functions)))
@@ -134,3 +143,80 @@ def test_a_family_without_its_types_is_not_tried(monkeypatch: pytest.MonkeyPatch
     probe = kernel.run(lacking="this kernel has no struct sock")
     assert (probe["hook"], probe["state"]) == ("tp_btf/seen", "unsupported")
     assert kernel.compiled == []
+
+
+CALLS = Probe("sys_exit", "calls", (Hook(TP_BTF, "sys_exit"), Hook(RAW_TP, "sys_exit")))
+QUERIES = Probe(
+    "packet_out",
+    "dns",
+    (
+        Hook(CGROUP_EGRESS),
+        Hook(TAIL_TP_BTF, "sys_exit/sent", "query_sent"),
+        Hook(TAIL_RAW_TP, "sys_exit/sent", "query_sent"),
+    ),
+)
+
+
+class Chain:
+    """A kernel that takes every program, and where those behind another were put."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, plan: Plan) -> None:
+        self.put: list[tuple[int, bytes]] = []
+        monkeypatch.setattr("podtracer.attach.lacking", list)
+        for name in ("load_program", "open_tracepoint"):
+            monkeypatch.setattr(bpf, name, lambda *_: os.open(os.devnull, os.O_RDONLY))
+        monkeypatch.setattr(bpf, "Map", self._map)
+        blob = Blob()
+        blob.tracepoint("sys_exit", [blob.pointer(0)])
+        maps = {"after_typed": 70, "after_untyped": 71}
+        self.attacher = Attacher(
+            plan, Btf(blob.encoded()), lambda _, names: dict.fromkeys(names, b""), maps
+        )
+
+    def _map(self, fd: int, *_: int) -> Chain:
+        self._fd = fd
+        return self
+
+    def update(self, key: bytes, value: bytes) -> None:
+        self.put.append((self._fd, key))
+
+    def run(self, *probes: Probe) -> dict[str, object]:
+        self.attacher.load(probes)
+        for probe in probes:
+            self.attacher.attach(probe, None)
+        for fd in (*self.attacher.links, *self.attacher.programs.values()):
+            os.close(fd)
+        return self.attacher.probes[-1]
+
+
+@pytest.mark.parametrize(
+    ("hidden", "hook", "array"),
+    [
+        ((), "tail_call/tp_btf/sys_exit/sent", 70),
+        (("hook tp_btf",), "tail_call/raw_tp/sys_exit/sent", 71),
+    ],
+)
+def test_where_packets_are_not_seen_a_program_runs_behind_that_of_the_calls(
+    monkeypatch: pytest.MonkeyPatch, hidden: tuple[str, ...], hook: str, array: int
+) -> None:
+    chain = Chain(monkeypatch, Plan(hidden=frozenset(hidden)))
+    probe = chain.run(CALLS, QUERIES)
+    assert (probe["hook"], probe["state"]) == (hook, "attached")
+    assert "no version 2 cgroup hierarchy is mounted" in str(probe["reason"])
+    assert chain.put == [(array, bytes(4))]
+
+
+def test_nothing_runs_behind_calls_that_are_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = Chain(monkeypatch, Plan())
+    probe = chain.run(QUERIES)
+    assert probe["state"] == "failed"
+    assert "sys_exit is not attached" in str(probe["reason"])
+    assert chain.put == []
+
+
+def test_packets_are_not_tried_without_the_right_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = Chain(monkeypatch, Plan(moving=True))
+    monkeypatch.setattr("podtracer.attach.lacking", lambda: ["NET_ADMIN"])
+    probe = chain.run(CALLS, QUERIES)
+    assert (probe["hook"], probe["state"]) == ("tail_call/tp_btf/sys_exit/sent", "attached")
+    assert probe["reason"] == "not cgroup_skb/egress: it takes the capability NET_ADMIN"

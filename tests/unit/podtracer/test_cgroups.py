@@ -69,6 +69,13 @@ def test_the_first_mount_of_each_counts(tmp_path: Path) -> None:
     assert (known.unified, known.controllers["cpu"]) == ("/first", "/cpu-first")
 
 
+def test_version_2_can_be_hidden_from_a_test(tmp_path: Path) -> None:
+    mountinfo = tmp_path / "mountinfo"
+    mountinfo.write_text(V1.format("/c/cpu", "cpu") + "\n" + V2.format("/c/unified") + "\n")
+    known = hierarchies(str(mountinfo), hidden=frozenset({"cgroup2"}))
+    assert (known.mode, known.top) == ("v1", "/c/cpu")
+
+
 def test_escapes_in_paths_are_undone(tmp_path: Path) -> None:
     known = read(tmp_path, V2.format(r"/a\040b\011c\134d\012e"), V1.format(r"/x\040-\040y", "cpu"))
     assert known.unified == "/a b\tc\\d\ne"
@@ -127,7 +134,7 @@ def test_a_cgroup_is_found_however_it_is_spelled(
     folder = make("unified/demo/app")
     make("unified/demo")
     make("cpu/demo/app")
-    assert resolve(given.format(root=tmp_path.resolve()), known) == folder
+    assert resolve(given.format(root=tmp_path.resolve()), known) == (folder, known)
 
 
 def test_a_link_into_a_hierarchy_is_followed(
@@ -135,7 +142,7 @@ def test_a_link_into_a_hierarchy_is_followed(
 ) -> None:
     folder = make("unified/demo")
     (tmp_path / "link").symlink_to(make("cpu/demo"))
-    assert resolve(str(tmp_path / "link"), known) == folder
+    assert resolve(str(tmp_path / "link"), known) == (folder, known)
 
 
 @pytest.mark.parametrize(
@@ -180,11 +187,78 @@ def test_a_folder_that_is_no_cgroup(tmp_path: Path, known: Hierarchies) -> None:
     assert caught.value.code == "no_cgroup"
 
 
-def test_without_version_2_there_is_nothing_to_resolve() -> None:
+def test_without_a_controller_there_is_nothing_to_resolve() -> None:
     for find in (resolve, container_folder):
         with pytest.raises(TracerError) as caught:
-            find(ID, Hierarchies("", {"cpu": "/sys/fs/cgroup/cpu"}))
-        assert caught.value.code == "no_cgroup2"
+            find(ID, Hierarchies("", {"name=systemd": "/sys/fs/cgroup/systemd"}))
+        assert caught.value.code == "no_cgroups"
+
+
+@pytest.fixture
+def version_1(make: Folder) -> Hierarchies:
+    names = ("cpu", "blkio", "memory", "name=systemd")
+    return Hierarchies("", {name: make(name, 1, 2) for name in names})
+
+
+def test_version_2_tells_cgroups_apart_wherever_it_is_mounted(known: Hierarchies) -> None:
+    assert (known.top, known.controller, known.subsystem) == (known.unified, "", "")
+    assert known.choosing("cpu") == known
+
+
+def test_without_version_2_the_controller_that_every_runtime_uses_tells_cgroups_apart(
+    version_1: Hierarchies,
+) -> None:
+    assert (version_1.controller, version_1.subsystem) == ("memory", "memory_cgrp_id")
+    assert version_1.top == version_1.controllers["memory"]
+
+
+@pytest.mark.parametrize(
+    ("controller", "subsystem"),
+    [
+        ("cpu", "cpu_cgrp_id"),
+        ("blkio", "io_cgrp_id"),
+        ("freezer", "memory_cgrp_id"),
+        ("name=systemd", "memory_cgrp_id"),
+    ],
+)
+def test_a_controller_that_is_mounted_can_be_chosen(
+    version_1: Hierarchies, controller: str, subsystem: str
+) -> None:
+    assert version_1.choosing(controller).subsystem == subsystem
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("{root}/cpu/demo", "cpu/demo"),
+        ("{root}/memory/demo", "memory/demo"),
+        ("demo", "memory/demo"),
+        ("demo/only", "blkio/demo/only"),
+        ("{root}/name=systemd/demo", "memory/demo"),
+        ("{root}/cpu/demo/only", "blkio/demo/only"),
+    ],
+)
+def test_a_cgroup_of_version_1_is_found_where_it_is(
+    tmp_path: Path, make: Folder, version_1: Hierarchies, given: str, found: str
+) -> None:
+    for path in ("cpu/demo", "memory/demo", "blkio/demo/only", "name=systemd/demo"):
+        make(path)
+    folder, chosen = resolve(given.format(root=tmp_path.resolve()), version_1)
+    assert folder == str(tmp_path.resolve() / found)
+    assert chosen.controller == found.split("/")[0]
+    assert depth(folder, chosen) == len(found.split("/")) - 1
+
+
+@pytest.mark.parametrize("given", ["{root}/cpu", "/", "{root}/name=systemd"])
+def test_a_root_of_version_1_is_refused(tmp_path: Path, version_1: Hierarchies, given: str) -> None:
+    with pytest.raises(TracerError, match="it holds 2 processes"):
+        resolve(given.format(root=tmp_path.resolve()), version_1)
+
+
+def test_a_container_is_found_in_version_1(make: Folder, version_1: Hierarchies) -> None:
+    make(f"cpu/docker/{ID}")
+    folder = make(f"memory/docker/{ID}")
+    assert container_folder(ID, version_1) == folder
 
 
 CONTAINERS = [

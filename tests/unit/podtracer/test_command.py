@@ -257,6 +257,23 @@ def test_command_gets_a_cgroup_that_names_its_tracer(
     assert not (tmp_path / name).exists()
 
 
+def test_command_without_version_2_is_frozen_by_nobody_but_has_a_cgroup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("podtracer.command.remove", lambda path: os.rmdir(path) is None)
+    mounted = {name: str(tmp_path / name) for name in ("memory", "freezer")}
+    for folder in mounted.values():
+        os.mkdir(folder)
+    command = Command(["true"], None, None, Hierarchies("", mounted))
+    command.end()
+    assert os.path.dirname(command.cgroup) == mounted["freezer"]
+    gone = int(Path("/proc/sys/kernel/pid_max").read_text()) + 1
+    left = Path(mounted["freezer"], f"podtrace-{NAMESPACE}-{gone}-5")
+    left.mkdir()
+    assert remove_leftovers(Hierarchies("", mounted)) == [str(left)]
+    assert remove_leftovers(Hierarchies("", {"memory": mounted["memory"]})) == []
+
+
 def test_command_runs_without_a_cgroup_where_none_can_be_made(tmp_path: Path) -> None:
     command = Command(["true"], None, None, Hierarchies(str(tmp_path / "nowhere"), {}))
     assert command.cgroup == ""
@@ -286,5 +303,5 @@ def test_only_cgroups_of_tracers_that_have_died_are_left_over(
     assert sorted(found) == sorted(str(tmp_path / name) for name in left)
 
 
-def test_without_version_2_nothing_is_left_over() -> None:
+def test_without_cgroups_nothing_is_left_over() -> None:
     assert remove_leftovers(NOWHERE) == []

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from podtracer.hooks import FENTRY, KPROBE, RAW_TP, TP_BTF, Hook, Style
+from podtracer.hooks import FENTRY, KPROBE, RAW_TP, TAIL_RAW_TP, TAIL_TP_BTF, TP_BTF, Hook, Style
 
 
 @pytest.mark.parametrize(
@@ -12,6 +12,8 @@ from podtracer.hooks import FENTRY, KPROBE, RAW_TP, TP_BTF, Hook, Style
         (FENTRY, Style.TYPED),
         (RAW_TP, Style.UNTYPED),
         (KPROBE, Style.REGISTERS),
+        (TAIL_TP_BTF, Style.TYPED),
+        (TAIL_RAW_TP, Style.UNTYPED),
     ],
 )
 def test_code_is_compiled_for_the_way_in_which_arguments_come(kind: str, style: Style) -> None:

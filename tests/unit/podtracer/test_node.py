@@ -25,7 +25,7 @@ def process(proc: Path, pid: int, mounts: str, root: bool = True) -> None:
 
 @pytest.fixture(autouse=True)
 def level(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node, "root_level", lambda unified: 3)
+    monkeypatch.setattr(node, "root_level", lambda top, subsystem: 3)
 
 
 def test_node_is_what_its_first_process_sees(tmp_path: Path) -> None:
@@ -54,11 +54,28 @@ def test_own_child_serves_as_little_as_the_tracer_itself(tmp_path: Path) -> None
     assert caught.value.code == "no_node_root"
 
 
-def test_node_without_version_2(tmp_path: Path) -> None:
+def test_node_without_version_2_is_told_by_a_controller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(node, "root_level", lambda *asks: asked.append(asks) or 2)
     process(tmp_path, 1, V1)
+    _, known = node_files(str(tmp_path))
+    top = f"{tmp_path}/1/root/sys/fs/cgroup/cpu"
+    assert (known.mode, known.top, known.level) == ("v1", top, 2)
+    assert asked == [(top, "cpu_cgrp_id")]
+
+
+def test_version_2_can_be_hidden_from_a_test(tmp_path: Path) -> None:
+    process(tmp_path, 1, V1 + V2)
+    assert node_files(str(tmp_path), frozenset({"cgroup2"}))[1].mode == "v1"
+
+
+def test_node_without_cgroups(tmp_path: Path) -> None:
+    process(tmp_path, 1, "33 23 0:30 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n")
     with pytest.raises(TracerError) as caught:
         node_files(str(tmp_path))
-    assert caught.value.code == "no_cgroup2"
+    assert caught.value.code == "no_cgroups"
 
 
 def test_no_process_may_be_looked_into(tmp_path: Path) -> None:
@@ -76,7 +93,7 @@ def test_level_of_the_kernels_own_root_is_zero(monkeypatch: pytest.MonkeyPatch) 
         return os.stat_result((0, 1, *[0] * 8))
 
     monkeypatch.setattr(root_level.os, "stat", stat)
-    assert root_level.root_level("/sys/fs/cgroup") == 0
+    assert root_level.root_level("/sys/fs/cgroup", "") == 0
 
 
 @pytest.mark.parametrize(("ancestors", "level"), [([1, 50, 77, 90], 2), ([1, 77], 1)])
@@ -87,8 +104,8 @@ def test_level_is_where_the_mount_stands_among_the_own_ancestors(
 
     inode = tmp_path.stat().st_ino
     found = [inode if number == 77 else number for number in ancestors]
-    monkeypatch.setattr(root_level, "_own_ancestors", lambda: found)
-    assert root_level.root_level(str(tmp_path)) == level
+    monkeypatch.setattr(root_level, "own_ancestors", lambda subsystem: found)
+    assert root_level.root_level(str(tmp_path), "") == level
 
 
 def test_level_of_a_mount_that_is_not_around_the_tracer(
@@ -96,9 +113,9 @@ def test_level_of_a_mount_that_is_not_around_the_tracer(
 ) -> None:
     from podtracer import root_level
 
-    monkeypatch.setattr(root_level, "_own_ancestors", lambda: [1, 2])
+    monkeypatch.setattr(root_level, "own_ancestors", lambda subsystem: [1, 2])
     with pytest.raises(TracerError, match="the tracer is not below it"):
-        root_level.root_level(str(tmp_path))
+        root_level.root_level(str(tmp_path), "")
 
 
 def test_own_view_is_not_the_nodes(tmp_path: Path) -> None:

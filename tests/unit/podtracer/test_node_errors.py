@@ -18,7 +18,7 @@ def test_error_names_the_node_and_its_kernel() -> None:
 
 
 def test_machine_becomes_the_node() -> None:
-    given = TracerError("no_cgroup2", "no hierarchy is mounted on this machine", "x")
+    given = TracerError("no_cgroups", "no hierarchy is mounted on this machine", "x")
     error = on_node(given, "worker-3", "6.1")
     assert error.message == "no hierarchy is mounted on node worker-3"
     assert on_node(given, "", "6.1").message == "no hierarchy is mounted on the node"

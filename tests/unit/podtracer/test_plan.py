@@ -36,6 +36,8 @@ def test_flags_say_all_that_the_probes_are_compiled_for() -> None:
         "SCOPE_LEVEL_1": "-1",
         "SCOPE_LEVEL_2": "-1",
         "SCOPE_LEVEL_3": "-1",
+        "SCOPE_V1": "0",
+        "SCOPE_SUBSYSTEM": "",
         "SERIES_ENTRIES": "64",
         "THREAD_ENTRIES": "16384",
         "SOCKET_ENTRIES": "16384",
@@ -55,9 +57,23 @@ def test_flags_say_all_that_the_probes_are_compiled_for() -> None:
         "SYSCALL_NUMBER": "orig_ax",
         "SYSCALL_ARGUMENT_0": "di",
         "SYSCALL_ARGUMENT_1": "si",
+        "SYSCALL_ARGUMENT_2": "dx",
+        "SYSCALL_ARGUMENT_4": "r8",
+        "SYSCALL_readv": "19",
+        "SYSCALL_writev": "20",
+        "SYSCALL_sendto": "44",
+        "SYSCALL_sendmsg": "46",
+        "SYSCALL_recvmsg": "47",
+        "SYSCALL_sendmmsg": "307",
+        "SYSCALL_recvmmsg": "299",
         "ARGUMENT_REGISTER(n)": "((n)==0?112:(n)==1?104:(n)==2?96:88)",
         "KERNEL_STACK_BYTES": "16384",
     }
+
+
+def test_cgroups_of_version_1_are_told_by_their_controller() -> None:
+    made = flags(Plan(cgroups={7: 1}, levels=(1,), subsystem="pids_cgrp_id"))
+    assert (made["SCOPE_V1"], made["SCOPE_SUBSYSTEM"]) == ("1", "pids_cgrp_id")
 
 
 @pytest.mark.parametrize(
@@ -83,11 +99,13 @@ def test_registers_are_those_of_the_architecture() -> None:
     assert {
         name: value
         for name, value in flags(Plan(), "aarch64").items()
-        if name.startswith("SYSCALL")
+        if name.startswith(("SYSCALL_NUMBER", "SYSCALL_ARGUMENT"))
     } == {
         "SYSCALL_NUMBER": "syscallno",
         "SYSCALL_ARGUMENT_0": "regs[0]",
         "SYSCALL_ARGUMENT_1": "regs[1]",
+        "SYSCALL_ARGUMENT_2": "regs[2]",
+        "SYSCALL_ARGUMENT_4": "regs[4]",
     }
 
 

@@ -43,6 +43,10 @@ class Node:
         known = Hierarchies(str(self.unified), self.controllers)
         return PodScope(pods, known, str(self.root), 0)
 
+    def scope_of_version_1(self, *pods: Pod) -> PodScope:
+        known = Hierarchies("", {"memory": str(self.memory), "cpu": str(self.root / "cpu")})
+        return PodScope(pods, known, str(self.root), 0)
+
 
 @pytest.fixture
 def node(tmp_path: Path) -> Node:
@@ -249,3 +253,29 @@ def test_directory_that_a_kubelet_of_version_1_left_behind_is_gone(node: Node) -
     assert scope.changes(3 * SECOND) == Changes()
     twin.mkdir()
     assert scope.changes(4 * SECOND).added == {number_of(folder): str(folder)}
+
+
+@pytest.mark.parametrize(
+    ("folder", "container"),
+    [
+        (f"kubepods/burstable/pod{UIDS[1]}", WEB),
+        (f"kubepods/burstable/pod{UIDS[1]}", f"crio-{WEB}"),
+        (
+            "kubepods.slice/kubepods-burstable.slice/"
+            f"kubepods-burstable-pod{UIDS[1].replace('-', '_')}.slice",
+            f"crio-{WEB}.scope",
+        ),
+    ],
+)
+def test_pod_of_a_node_without_version_2_is_found_by_a_controller(
+    node: Node, folder: str, container: str
+) -> None:
+    place = node.memory / folder / container
+    place.mkdir(parents=True)
+    scope = node.scope_of_version_1(pod(1, app=WEB))
+    assert scope.targets[0].cgroup == f"/sys/fs/cgroup/memory/{folder}"
+    assert scope.cgroup_ids == {number_of(place.parent): 1}
+    assert scope.levels == (3,)
+    place.rmdir()
+    place.parent.rmdir()
+    assert [event["event"] for event in scope.changes(SECOND).events] == ["target_gone"]

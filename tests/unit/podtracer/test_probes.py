@@ -4,7 +4,19 @@ from collections import Counter
 
 import factories
 from podtracer.features import CAST_TYPES
-from podtracer.hooks import FENTRY, FEXIT, ITERATOR, KPROBE, RAW_TP, TP_BTF, Hook
+from podtracer.hooks import (
+    CGROUP_EGRESS,
+    CGROUP_INGRESS,
+    FENTRY,
+    FEXIT,
+    ITERATOR,
+    KPROBE,
+    RAW_TP,
+    TAIL_RAW_TP,
+    TAIL_TP_BTF,
+    TP_BTF,
+    Hook,
+)
 from podtracer.probes import FAMILY_TYPES, NEEDS, OPTIONAL, PROBES, SECTIONS, Probe
 
 
@@ -25,7 +37,8 @@ def test_hooks_at_other_places_have_programs_of_their_own() -> None:
 
 
 def test_hooks_with_types_come_before_those_without() -> None:
-    order = [TP_BTF, RAW_TP, FENTRY, FEXIT, KPROBE]
+    packets = [CGROUP_INGRESS, CGROUP_EGRESS, TAIL_TP_BTF, TAIL_RAW_TP]
+    order = [*packets, TP_BTF, RAW_TP, FENTRY, FEXIT, KPROBE]
     for probe in PROBES:
         kinds = [hook.kind for hook in probe.hooks]
         assert len(kinds) == 1 or kinds == sorted(kinds, key=order.index)

@@ -23,6 +23,7 @@ from podtracer.target import (
 )
 
 ID = "0123456789abcdef" * 4
+NOWHERE = Hierarchies("", {})
 TREE = """
 import os, time
 for depth, name in enumerate((b"child", b"a) S 1 (b", b"")):
@@ -59,12 +60,15 @@ def zombie() -> Iterator[int]:
 
 
 @pytest.fixture
-def hierarchy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a version 2 root in a folder, which the machine seems to have."""
+def hierarchy(tmp_path: Path) -> Path:
+    """Return a version 2 root in a folder."""
     (tmp_path / "cgroup.procs").write_text("1\n")
-    known = Hierarchies(str(tmp_path), {})
-    monkeypatch.setattr("podtracer.cgroups.hierarchies", lambda: known)
     return tmp_path
+
+
+@pytest.fixture
+def known(hierarchy: Path) -> Hierarchies:
+    return Hierarchies(str(hierarchy), {})
 
 
 def make(hierarchy: Path, name: str) -> Path:
@@ -83,11 +87,11 @@ def test_family_is_a_process_with_all_its_descendants(tree: list[int]) -> None:
 
 
 def test_scope_of_a_process_is_its_family(tree: list[int]) -> None:
-    scope = process_scope(tree[1], "")
+    scope = process_scope(tree[1], "", NOWHERE)
     assert scope.pids == {tree[1]: 1, tree[2]: 1}
     assert scope.targets == [Target(1, "pid", "child", pid=tree[1])]
     assert (scope.cgroup_ids, scope.levels) == ({}, ())
-    assert process_scope(tree[1], "mine", "command").targets == [
+    assert process_scope(tree[1], "mine", NOWHERE, "command").targets == [
         Target(1, "command", "mine", pid=tree[1])
     ]
 
@@ -95,21 +99,21 @@ def test_scope_of_a_process_is_its_family(tree: list[int]) -> None:
 @pytest.mark.parametrize("pid", [0, -1])
 def test_what_is_no_process_id(pid: int) -> None:
     with pytest.raises(TracerError, match=f"^{pid} is not a process id$") as caught:
-        process_scope(pid, "")
+        process_scope(pid, "", NOWHERE)
     assert caught.value.code == "no_process"
 
 
 def test_a_process_that_does_not_exist() -> None:
     gone = int(Path("/proc/sys/kernel/pid_max").read_text()) + 1
     with pytest.raises(TracerError, match=f"^there is no process {gone}$") as caught:
-        process_scope(gone, "")
+        process_scope(gone, "", NOWHERE)
     assert caught.value.code == "no_process"
     assert not alive(gone)
 
 
 def test_a_process_that_has_ended_but_was_not_waited_for(zombie: int) -> None:
     with pytest.raises(TracerError, match=f"^there is no process {zombie}$"):
-        process_scope(zombie, "")
+        process_scope(zombie, "", NOWHERE)
     assert not alive(zombie)
 
 
@@ -119,7 +123,7 @@ def test_a_thread_is_told_from_its_process() -> None:
     thread.start()
     try:
         with pytest.raises(TracerError, match="is a thread of process") as caught:
-            process_scope(thread.native_id or 0, "")
+            process_scope(thread.native_id or 0, "", NOWHERE)
     finally:
         ended.set()
         thread.join()
@@ -130,22 +134,35 @@ def test_a_running_process_is_alive(tree: list[int]) -> None:
     assert alive(tree[0])
 
 
-def test_scope_of_a_cgroup(hierarchy: Path) -> None:
+def test_scope_of_a_cgroup(hierarchy: Path, known: Hierarchies) -> None:
     folder = make(hierarchy, "demo/app")
-    scope = cgroup_scope("demo/app", "")
+    scope = cgroup_scope("demo/app", "", known)
     assert scope.targets == [Target(1, "cgroup", "app", str(folder))]
     assert scope.cgroup_ids == {folder.stat().st_ino: 1}
     assert (scope.levels, scope.pids) == ((2,), {})
-    assert cgroup_scope("demo/app", "mine").targets[0].name == "mine"
+    assert cgroup_scope("demo/app", "mine", known).targets[0].name == "mine"
 
 
-def test_scope_of_a_container_has_the_short_id_for_a_name(hierarchy: Path) -> None:
+def test_scope_of_a_cgroup_of_version_1_goes_by_the_hierarchy_that_it_is_in(tmp_path: Path) -> None:
+    known = Hierarchies("", {name: str(tmp_path / name) for name in ("memory", "cpu")})
+    for name in ("memory", "memory/demo", "cpu/demo", "cpu/demo/app"):
+        make(tmp_path, name)
+    scope = cgroup_scope(str(tmp_path / "cpu/demo"), "", known)
+    assert scope.targets[0].cgroup == str(tmp_path / "cpu/demo")
+    assert (scope.known.subsystem, scope.levels) == ("cpu_cgrp_id", (1,))
+    assert cgroup_scope("demo", "", known).known.subsystem == "memory_cgrp_id"
+    assert cgroup_scope("demo/app", "", known).known.subsystem == "cpu_cgrp_id"
+
+
+def test_scope_of_a_container_has_the_short_id_for_a_name(
+    hierarchy: Path, known: Hierarchies
+) -> None:
     folder = make(hierarchy, f"pod/{ID}")
-    scope = container_scope(ID, "")
+    scope = container_scope(ID, "", known)
     assert scope.targets == [Target(1, "container", ID[:12], str(folder))]
     assert scope.levels == (2,)
-    assert container_scope(ID, "web").targets[0].name == "web"
-    assert container_scope(f"containerd://{ID}", "").targets[0].name == ID[:12]
+    assert container_scope(ID, "web", known).targets[0].name == "web"
+    assert container_scope(f"containerd://{ID}", "", known).targets[0].name == ID[:12]
 
 
 def test_a_target_is_described_with_what_it_has() -> None:
@@ -171,9 +188,11 @@ def test_packets_are_seen_at_the_targets_or_at_the_root_for_processes() -> None:
     assert Scope(process, v1, pids={7: 1}).packet_cgroups == ()
 
 
-def test_a_cgroup_that_was_removed_or_made_anew_is_gone(hierarchy: Path) -> None:
+def test_a_cgroup_that_was_removed_or_made_anew_is_gone(
+    hierarchy: Path, known: Hierarchies
+) -> None:
     folder = make(hierarchy, "demo")
-    scope = cgroup_scope("demo", "")
+    scope = cgroup_scope("demo", "", known)
     assert scope.gone() == []
     folder.rename(hierarchy / "kept")
     assert scope.gone() == list(scope.cgroup_ids)

@@ -120,6 +120,24 @@ def test_version_1_counts_nanoseconds_where_the_members_are(
     assert throttling.gains() == {1: (3, 711)}
 
 
+def test_pods_without_version_2_are_throttled_at_the_same_path_of_the_cpu_controller(
+    tmp_path: Path,
+) -> None:
+    for controller in ("memory", "cpu"):
+        (tmp_path / controller / "kubepods/pod1").mkdir(parents=True)
+    stat = tmp_path / "cpu/kubepods/pod1/cpu.stat"
+    stat.write_text("nr_throttled 4\nthrottled_time 1000\n")
+
+    class Pods(Scope):
+        moving = True
+
+    top = str(tmp_path / "memory/kubepods/pod1")
+    mounted = {name: str(tmp_path / name) for name in ("memory", "cpu")}
+    throttling = Throttling(Pods([Target(1, "pod", "web", top)], Hierarchies("", mounted)))
+    stat.write_text("nr_throttled 6\nthrottled_time 1700\n")
+    assert throttling.gains() == {1: (2, 700)}
+
+
 @pytest.mark.parametrize(
     ("controllers", "line"),
     [({}, "0::{}\n"), ({"cpu": "{root}"}, "3:cpu:{}\n0::/elsewhere\n")],
