@@ -13,7 +13,7 @@ from kernels.guest.kernel import kernel
 from kernels.guest.root import root
 
 AT_ONCE = 2
-GUEST_SECONDS = 900
+GUEST_SECONDS = 1200
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
