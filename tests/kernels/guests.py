@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -21,15 +22,17 @@ class Guests:
     """Boots the guests of some cases. A context manager."""
 
     def __init__(self, cases: Sequence[Case]) -> None:
+        self._ended = threading.Event()
         self._pool = ThreadPoolExecutor(AT_ONCE)
         self._outcomes: dict[Case, Future[Outcome]] = {
-            case: self._pool.submit(_run, case) for case in cases
+            case: self._pool.submit(_run, case, self._ended) for case in cases
         }
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ended.set()
         self._pool.shutdown(cancel_futures=True)
 
     def outcome(self, case: Case) -> Outcome:
@@ -37,8 +40,8 @@ class Guests:
         return self._outcomes[case].result()
 
 
-def _run(case: Case) -> Outcome:
+def _run(case: Case, ended: threading.Event) -> Outcome:
     return boot(
         kernel(case.kernel), root(), _CHECKOUT, case.order,
-        seconds=GUEST_SECONDS, parameters=case.parameters,
+        seconds=GUEST_SECONDS, parameters=case.parameters, ended=ended.is_set,
     )  # fmt: skip

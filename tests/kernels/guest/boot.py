@@ -25,6 +25,7 @@ from kernels.guest.root import Root
 _QEMU = "qemu-system-x86_64"
 _MEMORY_MIB = 1024
 _RESULT_BYTES = 64 * 2**20
+_GLANCE_SECONDS = 0.5
 _KEPT_SECONDS = 7 * 24 * 3600
 _COMMAND_LINE = (
     # Mitigations of what an emulated processor does not have cost it half its speed.
@@ -60,6 +61,7 @@ def boot(
     seconds: float,
     parameters: Sequence[str] = (),
     passed: Callable[[bytes], None] = lambda _: None,
+    ended: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Boot a guest, run the command of `order` with the checkout in `source`, and wait for both.
 
@@ -71,9 +73,10 @@ def boot(
         seconds: when to give up
         parameters: more of the kernel's command line
         passed: is given the command's output as it comes
+        ended: tells that the guest is not wanted any more
 
     Raises:
-        GuestError: the guest panicked, hung, or came to no end in time.
+        GuestError: the guest panicked, hung, came to no end in time, or is not wanted any more.
     """
     if platform.machine() != "x86_64":
         raise OSError(f"guests are made for x86_64 only, this machine is {platform.machine()}")
@@ -96,14 +99,14 @@ def boot(
         *_disk(folder / "result", "cache=unsafe"),
     ]
     began = time.monotonic()
-    ended = _run([str(part) for part in command], output, seconds, passed)
+    code = _run([str(part) for part in command], output, began + seconds, passed, ended)
     for name in ("initrd", "code"):
         (folder / name).unlink()
     name = f"the guest with kernel {kernel.name} and cgroups {order.cgroups}"
-    if ended is None:
-        raise GuestError(f"{name} was ended after {seconds:.0f} s", console)
-    if ended:
-        raise GuestError(f"{_QEMU} failed with {ended}: {_tail(output)}", console)
+    if code is None:
+        raise GuestError(f"{name} was ended after {time.monotonic() - began:.0f} s", console)
+    if code:
+        raise GuestError(f"{_QEMU} failed with {code}: {_tail(output)}", console)
     with tarfile.open(folder / "result") as archive:
         archive.extractall(folder, [entry for entry in archive if entry.isfile()], filter="data")
     (folder / "result").unlink()
@@ -120,10 +123,13 @@ def _disk(path: Path, option: str) -> tuple[str, str]:
 
 
 def _run(
-    command: Sequence[str], output: Path, seconds: float, passed: Callable[[bytes], None]
+    command: Sequence[str],
+    output: Path,
+    deadline: float,
+    passed: Callable[[bytes], None],
+    ended: Callable[[], bool],
 ) -> int | None:
-    """Return the exit code, or None when time was up."""
-    deadline = time.monotonic() + seconds
+    """Return the exit code, or None when time was up or the guest not wanted any more."""
     with (
         output.open("wb", buffering=0) as file,
         subprocess.Popen(
@@ -135,8 +141,8 @@ def _run(
         descriptor = process.stdout.fileno()
         selector.register(descriptor, selectors.EVENT_READ)
         try:
-            while (left := deadline - time.monotonic()) > 0:
-                if not selector.select(left):
+            while time.monotonic() < deadline and not ended():
+                if not selector.select(_GLANCE_SECONDS):
                     continue
                 data = os.read(descriptor, 65536)
                 if not data:
