@@ -96,6 +96,38 @@ def test_container_gets_its_name_from_the_log_link_that_comes_later(
     assert t.events("container_restart") == []
 
 
+def test_container_that_ends_before_the_first_tick_has_its_name(
+    stage: Stage, tmp_path: Path
+) -> None:
+    pod = Kubelet(stage).pod("web-0")
+    brief = writer(stage, pod.run("setup"), 21)
+    with PodTracer(tmp_path, [pod.asked(1)]) as t:
+        t.process.send_signal(signal.SIGSTOP)  # as on a machine where others have their turn first
+        finish(brief)
+        remove_cgroup(pod.folder / pod.containers["setup"])
+        t.process.send_signal(signal.SIGCONT)
+        t.wait_ticks(2)
+        t.stop()
+    assert t.total("write", process=brief.pid) == 21
+    assert t.containers()[brief.pid] == "setup"
+
+
+def test_container_that_comes_and_goes_between_two_ticks_has_its_name(
+    stage: Stage, tmp_path: Path
+) -> None:
+    pod = Kubelet(stage).pod("web-0")
+    with PodTracer(tmp_path, [pod.asked(1)]) as t:
+        t.wait_ticks(1)
+        brief = writer(stage, pod.run("setup"), 21)
+        finish(brief)
+        remove_cgroup(pod.folder / pod.containers["setup"])
+        pod.link("setup")
+        t.wait_ticks(3)
+        t.stop()
+    assert t.total("write", process=brief.pid) == 21
+    assert t.containers()[brief.pid] == "setup"
+
+
 def test_pod_that_appears_later_is_traced_with_its_packets(stage: Stage, tmp_path: Path) -> None:
     kubelet = Kubelet(stage, root=("node-a", "inner"))
     stage.start("dns_server.py", "--address", DNS_ADDRESS, "--delay-ms", 1)
