@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import signal
 import subprocess
@@ -11,6 +12,13 @@ from pathlib import Path
 import pytest
 
 from workload.stage import StageError, cgroup_mount
+
+if importlib.util.find_spec("hypothesis"):
+    from hypothesis import settings
+
+    # A machine that stands still for a moment says nothing about the code.
+    settings.register_profile("podtrace", deadline=None)
+    settings.load_profile("podtrace")
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 REQUIRE_KERNEL = "PODTRACE_REQUIRE_KERNEL"

@@ -23,6 +23,7 @@ import pytest
 from e2e.kubectl import Kubectl
 from e2e.machine.cluster import FAILURE_LOGS, Cluster, sweep
 from e2e.machine.images import TRACER_IMAGE, WORKLOAD_IMAGE, tracer_archive, workload_archive
+from e2e.outages import Outages
 from e2e.runs import Run
 from e2e.servers import Servers
 from e2e.witness import Witness
@@ -150,16 +151,30 @@ def _namespaces(kubectl: Kubectl) -> Iterator[Callable[..., Kubectl]]:
 
 
 @pytest.fixture
+def outages(machine: Cluster, make_namespace: Callable[..., Kubectl]) -> Iterator[Outages]:
+    """Return what takes the API server away; all works again for the next test."""
+    outages = Outages(machine, make_namespace)
+    yield outages
+    outages.recover()
+
+
+@pytest.fixture(scope="module")
+def make_lasting_namespace(kubectl: Kubectl) -> Iterator[Callable[..., Kubectl]]:
+    """Make namespaces that stay until the tests of the file have run."""
+    with _namespaces(kubectl) as make:
+        yield make
+
+
+@pytest.fixture
 def namespace(make_namespace: Callable[..., Kubectl]) -> Kubectl:
     """Return the kubectl for a namespace of this test's own."""
     return make_namespace()
 
 
 @pytest.fixture(scope="module")
-def module_namespace(kubectl: Kubectl) -> Iterator[Kubectl]:
+def module_namespace(make_lasting_namespace: Callable[..., Kubectl]) -> Kubectl:
     """Return the kubectl for a namespace that the tests of a file share."""
-    with _namespaces(kubectl) as make:
-        yield make()
+    return make_lasting_namespace()
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
+PATIENCE_SECONDS = 300.0
+"""For what has to come, whenever it does: nobody waits so long where it works."""
 
 
 class CommandError(AssertionError):
@@ -57,7 +59,11 @@ class Kubectl:
         return [str(self.program), arguments[0], *where, *arguments[1:]]
 
     def run(
-        self, *arguments: str, check: bool = True, seconds: float = 60, stdin: str | None = None
+        self,
+        *arguments: str,
+        check: bool = True,
+        seconds: float = PATIENCE_SECONDS,
+        stdin: str | None = None,
     ) -> Result:
         """Run a command to its end.
 
@@ -78,9 +84,9 @@ class Kubectl:
             raise CommandError(f"kubectl {' '.join(arguments)}: {result}")
         return result
 
-    def podtrace(self, *arguments: str, check: bool = True, seconds: float = 120) -> Result:
+    def podtrace(self, *arguments: str, check: bool = True) -> Result:
         """Run `kubectl podtrace ...` to its end."""
-        return self.run("podtrace", *arguments, check=check, seconds=seconds)
+        return self.run("podtrace", *arguments, check=check)
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
         """Start a command; the test ends it."""
@@ -102,15 +108,14 @@ class Kubectl:
         """Return an object, or a list of objects, as data."""
         return json.loads(self.run("get", *arguments, "--output=json").stdout)
 
-    def wait(self, condition: str, *names: str, seconds: float = 60) -> None:
+    def wait(self, condition: str, *names: str) -> None:
         """Wait for a condition of objects: `condition=Ready`, `jsonpath=...`, `delete`."""
-        self.run(
-            "wait", f"--for={condition}", f"--timeout={seconds:.0f}s", *names, seconds=seconds + 10
-        )
+        limit = f"--timeout={PATIENCE_SECONDS:.0f}s"
+        self.run("wait", f"--for={condition}", limit, *names, seconds=PATIENCE_SECONDS + 30)
 
-    def wait_for_pods(self, *names: str, seconds: float = 60) -> None:
+    def wait_for_pods(self, *names: str) -> None:
         """Wait until pods are ready."""
-        self.wait("condition=Ready", *(f"pod/{name}" for name in names), seconds=seconds)
+        self.wait("condition=Ready", *(f"pod/{name}" for name in names))
 
 
 def pod(

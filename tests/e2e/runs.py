@@ -11,12 +11,17 @@ from typing import Any
 
 import pytest
 
+from e2e.kubectl import PATIENCE_SECONDS, Kubectl, pod
 from podtrace.wire.schema import NAMES
 
 WORK = "import time\nwhile True:\n    open('/etc/hostname').read()\n    time.sleep(0.1)\n"
 """A workload: ten small reads a second."""
-START_SECONDS = 120.0
-"""For a first line on a busy machine."""
+
+
+def apply_work(kubectl: Kubectl, image: str) -> None:
+    """Start a pod web-0 with that workload."""
+    kubectl.apply(pod("web-0", image, ["-c", WORK]))
+    kubectl.wait_for_pods("web-0")
 
 
 class Run:
@@ -33,17 +38,21 @@ class Run:
         for reader in self._readers:
             reader.start()
 
-    def until(self, kind: str, count: int = 1, seconds: float = START_SECONDS) -> None:
+    def until(self, kind: str, count: int = 1) -> None:
         """Wait until the stream has had so many lines of a kind."""
-        deadline = time.monotonic() + seconds
-        while sum(line["kind"] == kind for line in self.lines) < count:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self.count(kind) < count:
             if not self._readers[0].is_alive() or time.monotonic() > deadline:
                 pytest.fail(f"no {kind} number {count} came: {''.join(self.said)}")
             time.sleep(0.05)
 
-    def rest(self, seconds: float = 60) -> tuple[int, str]:
+    def count(self, kind: str) -> int:
+        """Return how many lines of a kind have come."""
+        return sum(line["kind"] == kind for line in self.lines)
+
+    def rest(self) -> tuple[int, str]:
         """Wait for the end; return the exit code and what was said on standard error."""
-        code = self.process.wait(seconds)
+        code = self.process.wait(PATIENCE_SECONDS)
         for reader in self._readers:
             reader.join()
         return code, "".join(self.said)

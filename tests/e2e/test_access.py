@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from e2e.conftest import Images
-from e2e.kubectl import Kubectl, pod
+from e2e.kubectl import PATIENCE_SECONDS, Kubectl, pod
 from podtrace.cluster.access import Access
 from podtrace.cluster.api import Api
 from podtrace.cluster.paths import object_path
@@ -280,7 +280,7 @@ def test_user_with_the_printed_role_has_what_it_takes_and_no_more(
 
 def _have_come(api: Api, rights: set[Right]) -> bool:
     """Wait for rights, which reach the authorizer a moment after they were given."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + PATIENCE_SECONDS
     while not all(allowed_rights(api, rights).values()):
         if time.monotonic() > end:
             return False
@@ -298,7 +298,7 @@ def test_following_a_log_ends_at_once_when_it_is_closed(
     namespace.apply(pod("talker", images.workload, ["-c", talk]))
     namespace.wait_for_pods("talker")
     path = object_path("pods", namespace=namespace.namespace, name="talker", subresource="log")
-    stream = reach(kubeconfig).stream(path, read_timeout_seconds=20, follow=True)
+    stream = reach(kubeconfig).stream(path, read_timeout_seconds=PATIENCE_SECONDS, follow=True)
     closer = threading.Timer(1.0, stream.close)
     begin = time.monotonic()
     got = b""
@@ -307,7 +307,7 @@ def test_following_a_log_ends_at_once_when_it_is_closed(
             closer.start()
         got += data
     assert got.count(b"tick\n") > 3
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < PATIENCE_SECONDS / 2
 
 
 def test_watch_sees_a_pod_come_and_go(
@@ -318,7 +318,7 @@ def test_watch_sees_a_pod_come_and_go(
     version = api.get(path)["metadata"]["resourceVersion"]
     namespace.apply(pod("short", images.workload, ["-c", "pass"], restartPolicy="Never"))
     seen: list[str] = []
-    watch = api.watch(path, read_timeout_seconds=60, resourceVersion=version)
+    watch = api.watch(path, read_timeout_seconds=PATIENCE_SECONDS, resourceVersion=version)
     for event in watch:
         phase = event["object"]["status"].get("phase")
         if event["type"] == "MODIFIED" and phase == "Succeeded" and "deleted" not in seen:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -23,9 +25,8 @@ RULES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture
-def shop(namespace: Kubectl, images: Images) -> Kubectl:
-    """Return kubectl for a namespace with a pod web-0, where USER may do the least."""
+def shop_in(namespace: Kubectl, images: Images) -> Kubectl:
+    """Return kubectl for a namespace that has now a pod web-0, where USER may do the least."""
     group = "rbac.authorization.k8s.io"
     role = {"kind": "Role", "metadata": {"name": USER}, "rules": RULES}
     binding = {
@@ -43,16 +44,12 @@ def shop(namespace: Kubectl, images: Images) -> Kubectl:
     return namespace
 
 
-def test_a_whole_run_leaves_nothing(shop: Kubectl) -> None:
-    done = shop.podtrace("web-0", "--diagnose", "2s", "-o", "json", "--as", USER)
-    assert json.loads(done.stdout)["summary"]["events"] > 0
-    assert "created pod/podtrace-" in done.stderr
-    wait_for_none(shop)
+@pytest.fixture
+def shop(namespace: Kubectl, images: Images) -> Kubectl:
+    return shop_in(namespace, images)
 
 
-def test_a_signal_gives_all_ticks_until_then(shop: Kubectl, start: Callable[..., Run]) -> None:
-    run = start(shop, "web-0", "-o", "json", "--as", USER)
-    run.until("health", 2)
+def is_interrupted(shop: Kubectl, run: Run) -> None:
     run.process.send_signal(signal.SIGINT)
     code, said = run.rest()
     assert code == 0, said
@@ -60,20 +57,12 @@ def test_a_signal_gives_all_ticks_until_then(shop: Kubectl, start: Callable[...,
     wait_for_none(shop)
 
 
-def test_sigkill_leaves_nothing_once_the_tracer_was_heard(
-    shop: Kubectl, start: Callable[..., Run]
-) -> None:
-    run = start(shop, "web-0", "-o", "json", "--as", USER)
-    run.until("health", 2)
+def is_killed(shop: Kubectl, run: Run) -> None:
     os.killpg(run.process.pid, signal.SIGKILL)
     wait_for_none(shop)
 
 
-def test_a_pod_that_is_told_to_go_sooner_is_let_go(
-    shop: Kubectl, start: Callable[..., Run]
-) -> None:
-    run = start(shop, "web-0", "-o", "json", "--as", USER)
-    run.until("health", 2)
+def has_its_pod_told_to_go_sooner(shop: Kubectl, run: Run) -> None:
     shop.run("delete", "pod", f"--selector={OWN}", "--wait=false", "--grace-period=5")
     code, said = run.rest()
     assert code == 1
@@ -81,15 +70,52 @@ def test_a_pod_that_is_told_to_go_sooner_is_let_go(
     wait_for_none(shop)
 
 
-def test_the_end_of_the_namespace_is_noticed(
-    shop: Kubectl, start: Callable[..., Run], kubectl: Kubectl
-) -> None:
-    run = start(shop, "web-0", "-o", "json", "--as", USER)
-    run.until("health", 2)
+def loses_its_namespace(shop: Kubectl, run: Run) -> None:
     shop.run("delete", "namespace", shop.namespace, "--wait=false")
-    code, _ = run.rest(60)
+    code, _ = run.rest()
     assert code == 1
-    kubectl.wait("delete", f"namespace/{shop.namespace}", seconds=60)
+    shop.within("").wait("delete", f"namespace/{shop.namespace}")
+
+
+ENDINGS = (is_interrupted, is_killed, has_its_pod_told_to_go_sooner, loses_its_namespace)
+
+
+@pytest.fixture(scope="module")
+def endings(
+    make_lasting_namespace: Callable[..., Kubectl], images: Images
+) -> Iterator[Mapping[Callable[..., None], Future[None]]]:
+    """Have runs end in each way, side by side: half a minute passes until a tracer gives up."""
+    runs: list[Run] = []
+
+    def carry_out(ending: Callable[[Kubectl, Run], None]) -> None:
+        shop = shop_in(make_lasting_namespace(), images)
+        arguments = ("web-0", "-o", "json", "--as", USER)
+        run = Run(shop.start("podtrace", *arguments, start_new_session=True))
+        runs.append(run)
+        run.until("health", 2)
+        ending(shop, run)
+
+    pool = ThreadPoolExecutor(len(ENDINGS))
+    yield {ending: pool.submit(carry_out, ending) for ending in ENDINGS}
+    pool.shutdown(wait=False)
+    for run in runs:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.process.pid, signal.SIGKILL)
+        run.process.wait()
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_nothing_is_left_of_a_run_that(
+    ending: Callable[..., None], endings: Mapping[Callable[..., None], Future[None]]
+) -> None:
+    endings[ending].result()
+
+
+def test_a_whole_run_leaves_nothing(shop: Kubectl) -> None:
+    done = shop.podtrace("web-0", "--diagnose", "2s", "-o", "json", "--as", USER)
+    assert json.loads(done.stdout)["summary"]["events"] > 0
+    assert "created pod/podtrace-" in done.stderr
+    wait_for_none(shop)
 
 
 def test_a_kept_pod_stays(shop: Kubectl) -> None:

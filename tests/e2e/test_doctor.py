@@ -13,10 +13,11 @@ import jsonschema
 import pytest
 
 from e2e.conftest import Images
-from e2e.kubectl import CHECKOUT, Kubectl, pod
+from e2e.kubectl import CHECKOUT, PATIENCE_SECONDS, Kubectl, pod
+from e2e.leavings import leavings, wait_for_none
 
 SCHEMA = json.loads((CHECKOUT / "docs/doctor.schema.json").read_text())
-OWN = "app.kubernetes.io/managed-by=kubectl-podtrace"
+CLEAN_SECONDS = 30.0
 SLEEP = ["-c", "import time; time.sleep(3600)"]
 Tree = dict[str, Any]
 
@@ -46,13 +47,6 @@ def doctor(kubectl: Kubectl, *arguments: str) -> tuple[int, Tree]:
     return result.code, {**tree, "by_name": {check["name"]: check for check in tree["checks"]}}
 
 
-def assert_nothing_is_left(kubectl: Kubectl) -> None:
-    until = time.monotonic() + 30
-    while left := kubectl.get("pods,jobs", f"--selector={OWN}")["items"]:
-        assert time.monotonic() < until, [item["metadata"]["name"] for item in left]
-        time.sleep(0.5)
-
-
 def test_pod_that_can_be_traced(namespace: Kubectl, images: Images) -> None:
     workload(namespace, images)
     code, found = doctor(namespace, "web-0")
@@ -61,7 +55,7 @@ def test_pod_that_can_be_traced(namespace: Kubectl, images: Images) -> None:
     assert found["by_name"][f"Trace on {node}"]["state"] in ("ok", "warning")
     assert " probes attached" in found["by_name"][f"Trace on {node}"]["found"]
     assert {"dns", "tcp", "filesystem", "cpu"} <= set(found["sections"])
-    assert_nothing_is_left(namespace)
+    wait_for_none(namespace, CLEAN_SECONDS)
 
 
 def test_cluster_without_a_pod(namespace: Kubectl) -> None:
@@ -69,7 +63,7 @@ def test_cluster_without_a_pod(namespace: Kubectl) -> None:
     assert result.stdout.startswith("Nothing was found that would keep a trace from working.\n")
     assert "kernel" in result.stdout
     assert all(len(line) <= 80 for line in result.stdout.splitlines())
-    assert_nothing_is_left(namespace)
+    wait_for_none(namespace, CLEAN_SECONDS)
 
 
 def test_restricted_namespace_and_the_command_that_opens_it(
@@ -108,7 +102,7 @@ def test_user_without_rights_and_the_role_that_is_printed(
     assert code == 0, found["checks"]
     assert found["by_name"]["Rights: nodes"]["state"] == "warning"
     assert found["sections"] is not None
-    assert_nothing_is_left(namespace)
+    wait_for_none(namespace, CLEAN_SECONDS)
 
 
 def test_image_that_no_node_has(namespace: Kubectl, images: Images) -> None:
@@ -120,7 +114,7 @@ def test_image_that_no_node_has(namespace: Kubectl, images: Images) -> None:
     failed = [check for check in found["checks"] if check["state"] == "failed"]
     assert [check["name"].partition(" on ")[0] for check in failed] == ["Trace"]
     assert image in failed[0]["found"]
-    assert_nothing_is_left(namespace)
+    wait_for_none(namespace, CLEAN_SECONDS)
 
 
 def test_quota_without_room(namespace: Kubectl, images: Images) -> None:
@@ -139,14 +133,14 @@ def test_interrupt_leaves_nothing(namespace: Kubectl, images: Images, number: in
     workload(namespace, images)
     process = namespace.start("podtrace", "doctor", "web-0")
     try:
-        until = time.monotonic() + 30
-        while not namespace.get("jobs", f"--selector={OWN}")["items"]:
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not leavings(namespace):
             assert time.monotonic() < until and process.poll() is None
             time.sleep(0.2)
         process.send_signal(number)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
     finally:
         process.kill()
         process.wait()
     assert (process.returncode, out) == (130, ""), err
-    assert_nothing_is_left(namespace)
+    wait_for_none(namespace, CLEAN_SECONDS)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from e2e.conftest import Images
-from e2e.kubectl import Kubectl, pod
+from e2e.kubectl import PATIENCE_SECONDS, Kubectl, pod
 from e2e.machine.cluster import Cluster
 from e2e.machine.control_groups import hierarchies
 from podtrace.cluster.access import Access
@@ -41,9 +41,9 @@ def refused(api: Api, *words: str, **more: Any) -> PodtraceError:
     return caught.value
 
 
-def refusal(api: Api, word: str, pattern: str, seconds: float = 60) -> str:
+def refusal(api: Api, word: str, pattern: str) -> str:
     """Wait until a pod is refused with these words."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + PATIENCE_SECONDS
     while True:
         message = refused(api, word).message
         if re.search(pattern, message):
@@ -85,7 +85,7 @@ def test_workloads_give_their_running_pods(namespace: Kubectl, images: Images, a
     )
     for name, count in (("web", 3), ("db", 1), ("agent", 1), ("batch", 1)):
         namespace.wait("create", "pod", f"--selector=app={name}")
-        end = time.monotonic() + 90
+        end = time.monotonic() + PATIENCE_SECONDS
         while len(list(_running(namespace, name))) < count:
             assert time.monotonic() < end, namespace.run("get", "pods").stdout
             time.sleep(0.5)

@@ -11,8 +11,8 @@ import json
 import subprocess
 from typing import Any, Self
 
-from e2e.kubectl import Kubectl
-from workload.stage import DONE_SECONDS, READY_SECONDS, Program
+from e2e.kubectl import PATIENCE_SECONDS, Kubectl
+from workload.stage import Program
 
 Order = tuple[str, dict[str, Any]]
 """A step of steps.py and its arguments."""
@@ -45,7 +45,7 @@ class PodProgram(Program):
         )
         super().__init__(log, f"{pod}/{container}")
         self._attached: subprocess.Popen[bytes] | None = None
-        self.facts = self.line(READY_SECONDS)
+        self.facts = self.line(PATIENCE_SECONDS)
 
     def __enter__(self) -> Self:
         return self
@@ -82,7 +82,7 @@ class PodProgram(Program):
 
     def done(self) -> dict[str, Any]:
         """Wait for the end of what it does, and return what it says then."""
-        facts = self.line(DONE_SECONDS)
+        facts = self.line(PATIENCE_SECONDS)
         assert facts["state"] == "done", facts
         return facts
 

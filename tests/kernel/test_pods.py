@@ -96,6 +96,38 @@ def test_container_gets_its_name_from_the_log_link_that_comes_later(
     assert t.events("container_restart") == []
 
 
+def test_container_that_ends_before_the_first_tick_has_its_name(
+    stage: Stage, tmp_path: Path
+) -> None:
+    pod = Kubelet(stage).pod("web-0")
+    brief = writer(stage, pod.run("setup"), 21)
+    with PodTracer(tmp_path, [pod.asked(1)]) as t:
+        t.process.send_signal(signal.SIGSTOP)  # as on a machine where others have their turn first
+        finish(brief)
+        remove_cgroup(pod.folder / pod.containers["setup"])
+        t.process.send_signal(signal.SIGCONT)
+        t.wait_ticks(2)
+        t.stop()
+    assert t.total("write", process=brief.pid) == 21
+    assert t.containers()[brief.pid] == "setup"
+
+
+def test_container_that_comes_and_goes_between_two_ticks_has_its_name(
+    stage: Stage, tmp_path: Path
+) -> None:
+    pod = Kubelet(stage).pod("web-0")
+    with PodTracer(tmp_path, [pod.asked(1)]) as t:
+        t.wait_ticks(1)
+        brief = writer(stage, pod.run("setup"), 21)
+        finish(brief)
+        remove_cgroup(pod.folder / pod.containers["setup"])
+        pod.link("setup")
+        t.wait_ticks(3)
+        t.stop()
+    assert t.total("write", process=brief.pid) == 21
+    assert t.containers()[brief.pid] == "setup"
+
+
 def test_pod_that_appears_later_is_traced_with_its_packets(stage: Stage, tmp_path: Path) -> None:
     kubelet = Kubelet(stage, root=("node-a", "inner"))
     stage.start("dns_server.py", "--address", DNS_ADDRESS, "--delay-ms", 1)
@@ -113,6 +145,26 @@ def test_pod_that_appears_later_is_traced_with_its_packets(stage: Stage, tmp_pat
     assert t.hello["targets"][1]["cgroup"] is None
     assert t.total("write", target=2) == 12
     assert t.total("dns", target=2, process=programs[0].pid) == 9
+
+
+def test_questions_of_a_pod_are_seen_without_the_right_to_its_packets(
+    stage: Stage, tmp_path: Path
+) -> None:
+    stage.start("dns_server.py", "--address", DNS_ADDRESS, "--delay-ms", 1)
+    kubelet = Kubelet(stage)
+    pod, neighbour = kubelet.pod("web-0"), kubelet.pod("web-1")
+    ask = [["look_up", {"server": DNS_ADDRESS, "name": "db.shop.test", "times": 9}]]
+    places = (pod.run("app"), neighbour.run("app"))
+    programs = [stage.start("steps.py", json.dumps(ask), cgroups=[place]) for place in places]
+    without = ("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin")
+    with PodTracer(tmp_path, [pod.asked(1)], command=without) as t:
+        finish(*programs)
+        t.wait_ticks(2)
+        t.stop()
+    assert t.hello["sections"]["dns"] == {"state": "full", "reason": None}
+    reasons = {probe["reason"] for probe in t.hello["probes"] if probe["family"] == "dns"}
+    assert all("NET_ADMIN" in reason for reason in reasons)
+    assert t.total("dns", target=1, process=programs[0].pid) == t.total("dns") == 9
 
 
 def test_pod_that_is_nowhere_ends_the_trace_with_what_was_looked_for(
@@ -148,6 +200,8 @@ def test_what_a_kubelet_of_version_1_leaves_behind_is_no_pod(stage: Stage, tmp_p
         folders = twins(pod, "memory", "pids")
     except StageError as error:
         pytest.skip(str(error))
+    if pod.folder in folders:
+        pytest.skip("needs cgroups of both versions")
     with made(folders), PodTracer(tmp_path, [pod.asked(1), other.asked(2)]) as t:
         for folder in folders:
             folder.rmdir()

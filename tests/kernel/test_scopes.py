@@ -13,7 +13,7 @@ import pytest
 from kernel.exact_checks import LEAST_SLEEP_RATIO, SLEEP_SECONDS, ExactChecks, ExactRun
 from kernel.servers import start_servers
 from kernel.tracing import Trace
-from workload.stage import HERE, Stage, cgroup_mount
+from workload.stage import HERE, Stage, StageError, cgroup_mount
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 STAY_SECONDS = 6
@@ -166,6 +166,43 @@ def test_a_process_that_joins_the_cgroup_is_marked_as_entered(stage: Stage, tmp_
     assert entry["entered"] is True
     assert entry["operations"]["filesystem"] == 21
     holder.truth()
+
+
+def namesakes(stage: Stage, controller: str) -> tuple[Path, Path]:
+    """Make a cgroup in the usual hierarchy and one of a controller that have the same id."""
+    places = [cgroup_mount(), cgroup_mount(controller)]
+    names = [stage.cgroup("namesake", place) for place in places]
+    for _ in range(20_000):
+        ids = [name.stat().st_ino for name in names]
+        if ids[0] == ids[1]:
+            return names[0], names[1]
+        # Ids only grow, in each hierarchy by its own step.
+        behind = ids.index(min(ids))
+        names[behind].rmdir()
+        names[behind].mkdir()
+    pytest.skip("no two cgroups with the same id could be made")
+
+
+def test_a_move_in_another_hierarchy_is_no_move_into_the_target(
+    stage: Stage, tmp_path: Path
+) -> None:
+    try:
+        target, other = namesakes(stage, "freezer")
+    except StageError as error:
+        pytest.skip(str(error))
+    steps = json.dumps([["write_file", {"path": str(stage.folder / "data"), "times": 10}]])
+    inside = stage.start("steps.py", steps, cgroups=[target])
+    moved = stage.start("steps.py", steps)
+    with Trace(tmp_path, "--cgroup", target) as trace:
+        (other / "cgroup.procs").write_text(str(moved.pid))
+        for program in (inside, moved):
+            program.go()
+            program.wait_done()
+        trace.wait_tick()
+        report = trace.stop()
+    assert report["filesystem.write.count"] == 10
+    listed = {line["process"] for line in trace.lines() if line["kind"] == "process"}
+    assert listed == {inside.pid}
 
 
 def test_two_traces_at_once_are_both_right(stage: Stage, tmp_path: Path) -> None:

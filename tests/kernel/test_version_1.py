@@ -18,6 +18,7 @@ from kernel.servers import DNS_ADDRESS
 from kernel.test_connections import greet
 from kernel.test_hooks import OLD_KERNEL
 from kernel.tracing import Trace
+from podtracer.hooks import TP_BTF
 from podtracer.root_level import own_ancestors
 from workload.stage import Stage, cgroup_mount, remove_cgroup
 
@@ -31,7 +32,9 @@ def stage() -> Iterator[Stage]:
     yield from stage_of_version_1()
 
 
-@pytest.fixture(scope="module", params=[(), OLD_KERNEL], ids=["new", "old"])
+@pytest.fixture(
+    scope="module", params=[(), OLD_KERNEL, (f"hook {TP_BTF}",)], ids=["new", "old", "raw"]
+)
 def by_cgroup(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ExactRun:
     for stage in stage_of_version_1():
         folder = tmp_path_factory.mktemp("cgroup")

@@ -18,13 +18,17 @@ _LOG_LINK = re.compile(r"[^_]+_[^_]+_(.+)-([0-9a-f]{64})\.log")
 
 
 class ContainerNames:
-    """Looks names up, and again when a cgroup appears that was not there before."""
+    """Looks names up, at once and again when a cgroup appears that was not there before.
+
+    A container may be gone before somebody asks for it, so that the first look is not put off.
+    """
 
     def __init__(self, scope: Scope, folder: str = LOG_LINKS) -> None:
         self._scope = scope
         self._folder = folder
         self._links: dict[str, str] = {}
         self._containers: dict[int, str] = {}
+        self._look()
 
     def name(self, cgroup: int) -> str | None:
         """Name of the container that a cgroup id belongs to, None where it is no container's."""
@@ -36,13 +40,19 @@ class ContainerNames:
 
     def container(self, cgroup: int) -> str:
         """Id of the container that a cgroup id belongs to, "" where it is no container's."""
+        noted = self._scope.container_at(cgroup)
+        if noted is not None:
+            return noted
         if cgroup not in self._containers:
-            self._containers.update(self._found())
+            self._look()
             # A cgroup that is gone already, or outside the targets, has no name.
             self._containers.setdefault(cgroup, "")
-            if not self._scope.moving:
-                self._links = log_links(self._folder)
         return self._containers[cgroup]
+
+    def _look(self) -> None:
+        self._containers.update(self._found())
+        if not self._scope.moving:
+            self._links = log_links(self._folder)
 
     def _found(self) -> dict[int, str]:
         containers: dict[int, str] = {}

@@ -61,6 +61,11 @@ class PodScope(Scope):
         """Names of containers by id."""
         return self._names
 
+    def container_at(self, cgroup: int) -> str | None:
+        """Id of the container that has or had this cgroup, None where none was seen."""
+        found = (watched.container_at(cgroup) for watched in self._pods)
+        return next(filter(None, found), None)
+
     def folders(self, number: int) -> list[str]:
         """Directories of a target."""
         watched = next(watched for watched in self._pods if watched.pod.number == number)
@@ -104,9 +109,9 @@ class PodScope(Scope):
         places: list[str] = []
         if not all(watched.folder for watched in self._pods):
             places += self._tree.parents
-        choosy = [watched for watched in self._pods if watched.pod.only and watched.folder]
-        places += [watched.folder for watched in choosy]
-        if any(watched.nameless(self._now_ns) for watched in choosy):
+        there = [watched for watched in self._pods if watched.folder]
+        places += [watched.folder for watched in there]
+        if any(watched.nameless(self._now_ns) for watched in there if watched.pod.only):
             places.append(self._root + LOG_LINKS)
         return places
 

@@ -35,6 +35,7 @@ class PodWatch:
         self._cgroup = 0
         self._had_v1 = False
         self._containers: dict[str, _Container] = {}
+        self._ever: dict[int, str] = {}
         self._latest = {name: identity for identity, name in pod.containers.items()}
         self._judged: set[str] = set()
 
@@ -48,11 +49,13 @@ class PodWatch:
             return gone
         self.folder, self._cgroup = folder, cgroup
         found = _containers(folder)
-        for identity in self._containers.keys() - found.keys():
+        nameless = self.nameless(now_ns)
+        for identity in self._containers.keys() - found.keys() - nameless:
             # How the newest one ended is told when another comes in its place.
             if self._latest.get(self._names.get(identity, "")) != identity:
                 del self._containers[identity]
         for identity, (path, number) in found.items():
+            self._ever[number] = identity
             known = self._containers.get(identity)
             if known is None or known.cgroup != number:
                 self._containers[identity] = _Container(path, number, now_ns)
@@ -81,8 +84,12 @@ class PodWatch:
             if self.pod.wants(self._names.get(identity)) and os.path.isdir(container.folder)
         }
 
+    def container_at(self, cgroup: int) -> str | None:
+        """Id of the container that has or had this cgroup, None where none was seen."""
+        return self._ever.get(cgroup)
+
     def nameless(self, now_ns: int) -> set[str]:
-        """Ids of containers that may still get a name.
+        """Ids of containers that may still get a name, those that have ended too.
 
         What has none after so long is the one that holds the pod's namespaces.
         """

@@ -119,12 +119,10 @@ class ProcessTable:
         """How the first process of a container ended, by the id of its cgroup; None: not known."""
         return self._first_ended.get(cgroup)
 
-    def running_rows(self) -> Iterator[Process]:
-        """Yield the processes that were running at the last look."""
+    def rows(self) -> Iterator[Process]:
+        """Yield the processes of the last look, those that ended lately too."""
         for number, value in self._before.items():
-            process = self._row(number, value)
-            if not process.exit_ns:
-                yield process
+            yield self._row(number, value)
 
     def name(self, number: int) -> str:
         """Name of a process that was seen, "" of any other."""

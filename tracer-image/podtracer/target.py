@@ -87,6 +87,10 @@ class Scope:
         """Names of containers by id, as far as the targets tell them."""
         return {}
 
+    def container_at(self, cgroup: int) -> str | None:
+        """Id of the container that has or had this cgroup, None where the scope notes none."""
+        return None
+
     def folders(self, number: int) -> list[str]:
         """Directories of a target."""
         return [target.cgroup for target in self.targets if target.number == number]

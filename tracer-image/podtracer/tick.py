@@ -110,7 +110,7 @@ class Tables:
 
     def resend(self, concerned: Callable[[int], bool]) -> None:
         """Send the processes of some cgroups again: their container has got a name."""
-        for process in self._processes.running_rows():
+        for process in self._processes.rows():
             if concerned(process.container_cgroup):
                 self._unsent.setdefault((process.number, process.start_ns), process)
 

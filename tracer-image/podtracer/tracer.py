@@ -122,6 +122,9 @@ class _Run:
             self._following = Following(self._scope, self._loaded, self._maps)
             self._arrivals = Arrivals()
             self._apply(self._scope.first_changes(), time.monotonic_ns())
+            if self._scope.moving:
+                # What came while the probes were compiled would wait for the first tick.
+                self._follow(time.monotonic_ns())
             self._began_ns = self._tables.baseline()
             self._ends.begin(self._began_ns, self._request.seconds)
             self._maps.set_window_start(self._began_ns)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-_REMOVE_SECONDS = 10.0
+_REMOVE_SECONDS = 60.0
 
 
 def hierarchies() -> list[Path]:

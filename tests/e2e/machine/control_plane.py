@@ -20,6 +20,7 @@ USERS = {"admin": "system:masters", "dev": "", "ops": "", "viewer": "", "robot":
 """Who has a token, and the group that gives them rights: only the administrator has any."""
 
 _ETCD = "http://127.0.0.1:2379"
+_ANSWER_SECONDS = 60.0
 
 
 class ControlPlane:
@@ -155,6 +156,12 @@ class ControlPlane:
             "--profiling=false",
         )
 
+    def restart_controllers(self) -> None:
+        """Start the controllers and the scheduler anew, as they do that have lost their lease."""
+        for name in ("kube-controller-manager", "kube-scheduler"):
+            self.processes.end(name)
+        self.start_controllers()
+
     def answers(self) -> bool:
         """Tell whether the API server is ready."""
         try:
@@ -178,7 +185,7 @@ class ControlPlane:
         trust.load_cert_chain(self.admin.certificate, self.admin.key)
         handler = urllib.request.HTTPSHandler(context=trust)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), handler)
-        with opener.open(self.plan.server + path, timeout=5) as answer:
+        with opener.open(self.plan.server + path, timeout=_ANSWER_SECONDS) as answer:
             text = answer.read().decode()
             is_json = "json" in answer.headers.get("Content-Type", "")
         return json.loads(text) if is_json else text

@@ -86,6 +86,13 @@ class Node:
             f"--config={self.plan.directory / 'kube-proxy.json'}",
         )
 
+    def restart(self) -> None:
+        """Start the kubelet and kube-proxy anew; pods go on."""
+        for part in ("kubelet", "proxy"):
+            self.processes.end(f"{self.name}-{part}")
+        self.start_kubelet()
+        self.start_proxy()
+
     def import_image(self, archive: Path) -> None:
         """Load the images of an OCI or docker archive."""
         self.ctr("images", "import", str(archive))

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 MARK = "PODTRACE_E2E_CLUSTER"
-_END_SECONDS = 30.0
+_END_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Processes:
         ready: Callable[[], bool],
         what: str,
         *,
-        seconds: float = 90.0,
+        seconds: float = 300.0,
         needs: Sequence[str] = (),
     ) -> None:
         """Wait until `ready()`; fail when one of the processes in `needs` ends."""

@@ -355,7 +355,7 @@ def ticks_of_processes(draw: st.DrawFn) -> list[list[Line]]:
     return [[one() for _ in range(draw(st.integers(0, 6)))] for _ in range(draw(st.integers(1, 8)))]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(ticks_of_processes(), st.integers(2, 4), st.randoms(use_true_random=False))
 def test_a_stream_split_by_process_gives_the_same_report(
     ticks: list[list[Line]], streams: int, chance: random.Random
@@ -381,7 +381,7 @@ def test_everything_of_two_nodes_is_the_double_of_one() -> None:
     assert both.window == one.window
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(
     st.lists(
         st.tuples(

@@ -107,6 +107,29 @@ def test_container_that_comes_later_needs_its_name(node: Node) -> None:
     assert scope.arrivals() == [str(parent)]
 
 
+def test_container_that_comes_to_a_whole_pod_is_noticed_at_once(node: Node) -> None:
+    parent = node.cgroup("burstable", f"pod{UIDS[1]}")
+    node.cgroup("burstable", f"pod{UIDS[1]}", PAUSE)
+    assert node.scope(pod(1)).arrivals() == [str(parent)]
+
+
+def test_container_that_ended_without_a_name_still_gets_one(node: Node) -> None:
+    node.cgroup("burstable", f"pod{UIDS[1]}")
+    scope = node.scope(pod(1, web=WEB))
+    folder = node.cgroup("burstable", f"pod{UIDS[1]}", WEB2)
+    cgroup = number_of(folder)
+    assert scope.container_at(cgroup) is None
+    scope.changes(SECOND)
+    folder.rmdir()
+    assert scope.changes(2 * SECOND) == Changes()
+    assert scope.container_at(cgroup) == WEB2
+    node.link(WEB2, "web")
+    changed = scope.changes(3 * SECOND)
+    assert changed.named == {WEB2}
+    assert [event["event"] for event in changed.events] == ["container_restart"]
+    assert scope.container_names[WEB2] == "web"
+
+
 def test_container_in_anothers_place_is_a_restart(node: Node) -> None:
     old = node.cgroup("burstable", f"pod{UIDS[1]}", WEB)
     scope = node.scope(pod(1, web=WEB))
@@ -170,11 +193,11 @@ def test_pod_that_is_not_there_yet_is_awaited_at_every_likely_level(node: Node) 
     node.cgroup(f"pod{UIDS[1]}")
     scope = node.scope(pod(1), pod(2))
     assert scope.levels == (2, 3)
-    assert str(quality) in scope.arrivals()
     assert scope.targets[1].as_fields()["cgroup"] is None
     folder = node.cgroup("besteffort", f"pod{UIDS[2]}")
+    assert str(quality) in scope.arrivals()
     assert scope.changes(SECOND).added == {number_of(folder): str(folder)}
-    assert scope.arrivals() == []
+    assert str(quality) not in scope.arrivals()
 
 
 def test_levels_count_from_the_kernels_root(node: Node) -> None:

@@ -263,11 +263,15 @@ def test_end_of_a_containers_first_process_is_remembered(processes: Processes) -
     for _ in range(5):
         processes.tick()
     assert processes.table.exit_code_of(7) == 3
-    assert [process.number for process in processes.table.running_rows()] == []
+    assert list(processes.table.rows()) == []
 
 
-def test_rows_of_what_runs_can_be_asked_for(processes: Processes) -> None:
+def test_rows_of_what_runs_and_of_what_ended_lately_can_be_asked_for(processes: Processes) -> None:
     processes.put(100, process_value(b"app", container_cgroup=7))
     processes.put(101, process_value(b"gone", exit_ns=9))
     processes.tick()
-    assert [process.number for process in processes.table.running_rows()] == [100]
+    assert [process.number for process in processes.table.rows()] == [100, 101]
+    processes.tick()
+    assert [process.number for process in processes.table.rows()] == [100, 101]
+    processes.tick()
+    assert [process.number for process in processes.table.rows()] == [100]

@@ -354,4 +354,4 @@ def test_processes_are_sent_again_when_their_container_gets_a_name(machine: Mach
     assert len(machine.lines("process")) == 3
     assert machine.lines("process") == []
     machine.tables.resend(lambda cgroup: cgroup == 7)
-    assert [line["process"] for line in machine.lines("process")] == [100]
+    assert [line["process"] for line in machine.lines("process")] == [100, 102]

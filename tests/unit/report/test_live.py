@@ -100,7 +100,7 @@ def test_frame_fills_the_terminal_and_never_leaves_it(
     assert unicode or all(line.isascii() for line in lines)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.text(st.characters(codec=None, exclude_categories=()), max_size=200),
     st.sampled_from([0, 1, 10**12]),

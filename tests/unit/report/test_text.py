@@ -86,7 +86,7 @@ def test_order_of_the_sections_is_the_promised_one() -> None:
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.sampled_from([examples.busy(), examples.pods()]),
     st.text(st.characters(codec=None, exclude_categories=()), max_size=300),

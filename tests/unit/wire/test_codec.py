@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from factories import encoded, end, hello, process, series, stream, tick
@@ -95,7 +95,6 @@ garbage = st.one_of(
 ).map(lambda data: data.replace(b"\n", b""))
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(GOOD)), garbage), max_size=8), st.integers(1, 9000))
 def test_garbage_between_lines_changes_nothing(inserts: list[tuple[int, bytes]], size: int) -> None:
     pieces = [encode(line) for line in GOOD]
