@@ -30,7 +30,15 @@ def main() -> int:
 
 def results(verdicts: dict[Case, Verdict]) -> str:
     """Return the tables in Markdown."""
-    head = ["kernel", "of Debian", "cgroups", "tests", "probes attached", "not full"]
+    head = [
+        "kernel",
+        "of Debian",
+        "cgroups",
+        "tests",
+        "probes attached",
+        "not full",
+        "told as lost",
+    ]
     parts = [_table(head, [_summary(case, verdict) for case, verdict in verdicts.items()])]
     for modes, chosen in _alike(verdicts):
         parts.append(f"Hooks with cgroups {' and '.join(modes)}:\n")
@@ -52,6 +60,7 @@ def _summary(case: Case, verdict: Verdict) -> list[str]:
         f"{len(verdict.passed)} passed",
         f"{attached} of {len(probes)}",
         "; ".join(lacking) or "nothing",
+        ", ".join(f"{place} {n}" for place, n in verdict.lost.items()) or "nothing",
     ]
 
 

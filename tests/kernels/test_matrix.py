@@ -16,12 +16,25 @@ def test_counts_are_exact(case: Case, guests: Guests) -> None:
     outcome = guests.outcome(case)
     verdict = Verdict.read(outcome.folder)
     where = f"see {outcome.folder}/output"
-    assert verdict.failed == [], where
+    failed = [name for name in verdict.failed if not _is_told_as_skipped(name, case, verdict)]
+    assert failed == [], where
     assert verdict.skipped == {}, where
-    assert outcome.code == 0, where
+    assert outcome.code == bool(verdict.failed), where
     assert all(verdict.passed_of(tests) for tests in case.tests), where
     assert verdict.hello["cgroup_mode"] == case.order.cgroups
     keep(case, verdict)
+
+
+def _is_told_as_skipped(test: str, case: Case, verdict: Verdict) -> bool:
+    """Tell whether nothing was lost but runs of probes that the kernel skipped, where it does so.
+
+    Kernels about 7.2 let a probe be interrupted by itself, and count the run that they leave out.
+    """
+    return (
+        case.kernel == "newest"
+        and test.endswith("::test_nothing_is_lost")
+        and set(verdict.lost) == {"recursion_missed"}
+    )
 
 
 @pytest.mark.parametrize("case", [WITHOUT_BTF], ids=str)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ _TRACE = "results/tmp/cgroup0/trace-0.jsonl"
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcomes of the tests in one guest, by test, and the recording's first line."""
+    """The outcomes of the tests in one guest, by test, and what their recordings say."""
 
     passed: dict[str, float]
     """Seconds in the guest."""
@@ -23,6 +24,8 @@ class Verdict:
     skipped: dict[str, str]
     """The reasons."""
     hello: dict[str, Any]
+    lost: dict[str, int]
+    """What the traces of these tests told as lost, by place."""
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -38,7 +41,12 @@ class Verdict:
                 failed.append(name)
             else:
                 passed[name] = float(test.get("time", 0))
-        return cls(passed, failed, skipped, _hello(folder / _TRACE))
+        lost: Counter[str] = Counter()
+        for recording in (folder / "results" / "tmp").glob("*/trace-*.jsonl"):
+            for line in _lines(recording, "health"):
+                lost.update({place: count for place, count in line["lost"].items() if count})
+        hello = next(_lines(folder / _TRACE, "hello"), {})
+        return cls(passed, failed, skipped, hello, dict(lost))
 
     def passed_of(self, tests: str) -> list[str]:
         """Return what passed of a module or class."""
@@ -64,12 +72,11 @@ def _tests(path: Path) -> Iterator[tuple[str, ElementTree.Element]]:
         yield "::".join(part for part in parts if part), test
 
 
-def _hello(path: Path) -> dict[str, Any]:
+def _lines(path: Path, kind: str) -> Iterator[dict[str, Any]]:
     if not path.exists():
-        return {}
+        return
     with path.open() as recording:
-        for line in recording:
-            found: dict[str, Any] = json.loads(line)
-            if found["kind"] == "hello":
-                return found
-    return {}
+        for text in recording:
+            line: dict[str, Any] = json.loads(text)
+            if line["kind"] == kind:
+                yield line
