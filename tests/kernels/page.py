@@ -37,7 +37,7 @@ def results(verdicts: dict[Case, Verdict]) -> str:
         "tests",
         "probes attached",
         "not full",
-        "told as lost",
+        "lost",
     ]
     parts = [_table(head, [_summary(case, verdict) for case, verdict in verdicts.items()])]
     for modes, chosen in _alike(verdicts):

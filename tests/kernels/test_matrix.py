@@ -26,9 +26,9 @@ def test_counts_are_exact(case: Case, guests: Guests) -> None:
 
 
 def _is_told_as_skipped(test: str, case: Case, verdict: Verdict) -> bool:
-    """Tell whether nothing was lost but runs of probes that the kernel skipped, where it does so.
+    """Tell whether nothing was lost but runs of probes that the kernel skipped and counted.
 
-    Kernels about 7.2 let a probe be interrupted by itself, and count the run that they leave out.
+    The newest kernel does so where a run takes as long as on an emulated machine.
     """
     return (
         case.kernel == "newest"
