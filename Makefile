@@ -58,6 +58,13 @@ e2e: $(COMPLETE) ## run the tests on a Kubernetes: that of $$KUBECONFIG, else on
 	code=0; $(BIN)/pytest -m e2e tests/e2e $(PYTEST_ARGS) || code=$$?; \
 		PYTHONPATH=tests $(BIN)/python -m e2e.machine sweep; exit $$code
 
+.PHONY: kernels
+kernels: $(COMPLETE) ## run the tests on Debian's kernels in QEMU and note what they gave (as root)
+	@scripts/install-dependencies.sh kernels
+	PYTHONPATH=tests $(BIN)/python -m kernels.guest prepare
+	$(BIN)/pytest -m kernels tests/kernels --durations=0 $(PYTEST_ARGS)
+	PYTHONPATH=tests $(BIN)/python -m kernels.page
+
 .PHONY: bench
 bench: $(COMPLETE) ## measure what tracing costs, beside bpftrace (as root; minutes)
 	@scripts/install-dependencies.sh bcc compiler network bpftrace

@@ -14,6 +14,7 @@
 #   cluster    what a Kubernetes on this machine stands on
 #   images     what builds container images, and their base where no registry answers
 #   emulation  what runs programs for arm64
+#   kernels    what boots other kernels, and makes what they need
 #   terminal   a terminal whose screen tests can read
 #
 # What works already is left alone.
@@ -34,6 +35,7 @@ declare -rA packages=(
     [cluster]="etcd-server containerd runc containernetworking-plugins nftables"
     [images]="buildah mmdebstrap"
     [emulation]="qemu-user-static arch-test"
+    [kernels]="qemu-system-x86 mmdebstrap e2fsprogs"
     [terminal]="tmux"
 )
 
@@ -86,6 +88,11 @@ has_images() {
 has_emulation() {
     [[ $(uname -m) == aarch64 ]] ||
         { command -v arch-test && command -v qemu-aarch64-static; } >/dev/null
+}
+
+has_kernels() {
+    command -v qemu-system-x86_64 >/dev/null && command -v mmdebstrap >/dev/null &&
+        PATH=$PATH:/sbin:/usr/sbin command -v mke2fs >/dev/null
 }
 
 has_terminal() {

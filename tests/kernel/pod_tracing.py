@@ -23,6 +23,8 @@ from workload.stage import Program, Stage, cgroup_mount, remove_cgroup
 
 IMAGE = ROOT / "tracer-image"
 SYSTEM_PYTHON = "/usr/bin/python3"
+TRACER_PYTHON = os.environ.get("PODTRACE_PYTHON", SYSTEM_PYTHON)
+BOUNDED = ROOT / "tests" / "workload" / "bounded.py"
 LOG_LINKS = Path("/var/log/containers")
 NAMESPACE = "shop"
 
@@ -30,11 +32,21 @@ Line = dict[str, Any]
 
 
 class Kubelet:
-    """Makes the cgroups of pods below a root of its own, and links to their logs."""
+    """Makes the cgroups of pods below a root of its own, and links to their logs.
 
-    def __init__(self, stage: Stage, root: Sequence[str] = (), systemd: bool = False) -> None:
+    With systemd as their driver, the runtime's name stands in those of containers.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        root: Sequence[str] = (),
+        systemd: bool = False,
+        runtime: str = "cri-containerd",
+    ) -> None:
         self._stage = stage
         self._systemd = systemd
+        self._scope = f"{runtime}-{{}}.scope" if systemd else "{}"
         folder = stage.cgroup("pods")
         for name in root:
             folder = stage.cgroup(name, folder)
@@ -53,7 +65,7 @@ class Kubelet:
             folder = parent / f"pod{uid}"
         if not parent.exists():
             self._stage.cgroup(parent.name, parent.parent)
-        pod = Pod(self._stage, name, uid, folder, self._systemd)
+        pod = Pod(self._stage, name, uid, folder, self._scope)
         if made:
             pod.make()
         return pod
@@ -67,7 +79,7 @@ class Pod:
     name: str
     uid: str
     folder: Path
-    systemd: bool
+    scope: str
     containers: dict[str, str] = field(default_factory=dict)
 
     def make(self) -> None:
@@ -78,8 +90,7 @@ class Pod:
         """Make the cgroup of a new container of this name and return it."""
         identity = secrets.token_hex(32)
         self.containers[container] = identity
-        name = f"cri-containerd-{identity}.scope" if self.systemd else identity
-        return self.stage.cgroup(name, self.folder)
+        return self.stage.cgroup(self.scope.format(identity), self.folder)
 
     def link(self, container: str) -> None:
         """Link the container's log, as the kubelet does when it has started it."""
@@ -111,18 +122,23 @@ class PodTracer:
         *options: object,
         environment: dict[str, str] | None = None,
         command: Sequence[str] = (),
+        capabilities: Sequence[str] | None = None,
         output: Path | None = None,
         log: Path | None = None,
         wait: bool = True,
     ) -> None:
         """Start it, before it with `command`, and wait for its first line.
 
-        It writes to `output`; `log` is where that can be read.
+        It has all capabilities, or those named. It writes to `output`; `log` is where that can be
+        read.
         """
         output = output or folder / "stream.jsonl"
         self.output = log or output
         self.errors = folder / "tracer.err"
-        argv = [*command, SYSTEM_PYTHON, "-m", "podtracer", "--pods", json.dumps(list(pods))]
+        argv = [*command, TRACER_PYTHON]
+        if capabilities is not None:
+            argv += [str(BOUNDED), ",".join(capabilities), SYSTEM_PYTHON]
+        argv += ["-m", "podtracer", "--pods", json.dumps(list(pods))]
         with output.open("wb") as stream, self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
                 [*argv, *map(str, options)],

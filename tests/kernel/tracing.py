@@ -17,11 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from workload.stage import SLOWNESS
+
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / "plugin" / "podtrace" / "__main__.py"
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 120.0 * SLOWNESS
 """What takes longer than this hangs, however busy the machine is."""
-LONG_SECONDS = 300
+LONG_SECONDS = 300 * SLOWNESS
 
 
 class TraceError(AssertionError):

@@ -23,8 +23,10 @@ from types import TracebackType
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-READY_SECONDS = 60.0
-DONE_SECONDS = 120.0
+SLOWNESS = float(os.environ.get("PODTRACE_TEST_SLOWNESS", "1"))
+"""How many times longer than on an ordinary machine to wait for anything, as on an emulated one."""
+READY_SECONDS = 60.0 * SLOWNESS
+DONE_SECONDS = 120.0 * SLOWNESS
 VERSION_1 = ("memory", "pids", "cpu")
 """Controllers of version 1 that every container runtime uses."""
 _numbers = itertools.count(1)

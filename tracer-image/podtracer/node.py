@@ -27,8 +27,8 @@ def node_files(
     pids = sorted(int(entry) for entry in os.listdir(proc) if entry.isdigit())
     without = False
     if os.getpid() != 1:
-        # What we see of ourselves is our container's.
-        pids = [pid for pid in pids if pid != os.getpid()]
+        # What we and the child that compiles see of ourselves is our container's.
+        pids = [pid for pid in pids if os.getpid() not in (pid, _parent(f"{proc}/{pid}/stat"))]
     for pid in pids[:_MOST_TRIED]:
         root = f"{proc}/{pid}/root"
         try:
@@ -50,3 +50,12 @@ def node_files(
         "the tracer may not look into any process of this machine, so it does not see its cgroups",
         "It needs the capability SYS_PTRACE, and hostPID: use the privileged profile.",
     )
+
+
+def _parent(stat: str) -> int:
+    """Return the parent of a process, or 0 when it is gone."""
+    try:
+        with open(stat, encoding="utf-8", errors="replace") as file:
+            return int(file.read().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from e2e.machine.cache import cache, locked
+from e2e.machine.cache import CACHE
 
 _SOURCE = Path(__file__).resolve().parent.parent / "kubernetes"
 _BUILD_SECONDS = 35 * 60
@@ -33,9 +33,9 @@ def kubernetes() -> Path:
     digest = hashlib.sha256(compiler.encode())
     for path in sources:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    directory = cache() / f"kubernetes-{digest.hexdigest()[:16]}"
+    directory = CACHE.folder / f"kubernetes-{digest.hexdigest()[:16]}"
     program = directory / "kubernetes"
-    with locked():
+    with CACHE.locked():
         if not program.exists():
             directory.mkdir(exist_ok=True)
             _build(program, environment)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from e2e.machine import binaries, control_groups, images
-from e2e.machine.cache import cache
+from e2e.machine.cache import CACHE
 from e2e.machine.certificates import Authority
 from e2e.machine.control_plane import ControlPlane
 from e2e.machine.namespaces import Namespaces
@@ -20,7 +20,7 @@ from e2e.machine.processes import Processes
 _CONTAINER_LINKS = Path("/var/log/containers")
 
 
-FAILURE_LOGS = cache() / "logs"
+FAILURE_LOGS = CACHE.folder / "logs"
 """Where the logs of the last cluster are that did not start, or whose tests failed."""
 
 

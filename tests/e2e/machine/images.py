@@ -5,15 +5,15 @@ They are kept as archives, named for what they were made of, in the cache outsid
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from cache import digest
 from e2e.machine.archive import write_image
-from e2e.machine.cache import cache, locked
+from e2e.machine.cache import CACHE
 from e2e.machine.emulation import emulated
 
 PAUSE_IMAGE = "docker.io/podtrace/pause:e2e"
@@ -101,11 +101,11 @@ def _with_base() -> dict[str, str]:
 
 def _storage() -> dict[str, str]:
     """Return an environment in which buildah keeps its images in the cache."""
-    settings = cache() / "storage.conf"
+    settings = CACHE.folder / "storage.conf"
     # An overlay on an overlay is refused; whole copies are slower, and work everywhere.
-    kind = _run("stat", "--file-system", "--format=%T", cache()).strip()
+    kind = _run("stat", "--file-system", "--format=%T", CACHE.folder).strip()
     driver = "vfs" if kind == "overlayfs" else "overlay"
-    images = cache() / f"images-{driver}"
+    images = CACHE.folder / f"images-{driver}"
     settings.write_text(
         f'[storage]\ndriver = "{driver}"\ngraphroot = "{images}"\nrunroot = "{images}-run"\n'
     )
@@ -128,16 +128,12 @@ def _bytes_below(directory: Path) -> int:
 
 
 def _kept(name: str, sources: Iterable[Path], make: Callable[[Path], None]) -> Path:
-    digest = hashlib.sha256()
-    for source in sources:
-        content = source.read_bytes()
-        digest.update(f"{source.name} {len(content)}\n".encode() + content)
-    archive = cache() / f"{name}-{digest.hexdigest()[:16]}.tar"
-    with locked():
+    archive = CACHE.folder / f"{name}-{digest(sources)}.tar"
+    with CACHE.locked():
         if not archive.exists():
-            for old in cache().glob(f"{name}-*.tar"):
+            for old in CACHE.folder.glob(f"{name}-*.tar"):
                 old.unlink()
-            with tempfile.TemporaryDirectory(dir=cache()) as directory:
+            with tempfile.TemporaryDirectory(dir=CACHE.folder) as directory:
                 new = Path(directory) / archive.name
                 make(new)
                 new.rename(archive)

@@ -45,6 +45,15 @@ def test_next_process_serves_where_the_first_may_not_be_looked_into(tmp_path: Pa
     assert node_files(str(tmp_path))[0] == f"{tmp_path}/9/root"
 
 
+def test_own_child_serves_as_little_as_the_tracer_itself(tmp_path: Path) -> None:
+    process(tmp_path, 1, V2, root=False)
+    process(tmp_path, 9, V2)
+    (tmp_path / "9" / "stat").write_text(f"9 (pod tracer)) S {os.getpid()} 9 9 0 -1")
+    with pytest.raises(TracerError) as caught:
+        node_files(str(tmp_path))
+    assert caught.value.code == "no_node_root"
+
+
 def test_node_without_version_2_is_told_by_a_controller(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
