@@ -142,8 +142,10 @@ def test_pods_are_told_apart_and_neighbours_left_out(
     assert all(not any(x["lost"].values()) for x in t.lines() if x["kind"] == "health")
 
 
-@pytest.mark.parametrize("controller", ["memory", "freezer"])
-def test_own_cgroups_are_told_from_the_kernels_root_on(controller: str) -> None:
+@pytest.mark.parametrize("controller", ["memory", "freezer", None])
+def test_own_cgroups_are_told_from_the_kernels_root_on(controller: str | None) -> None:
+    """Of a controller's hierarchy, or of that of version 2."""
+    subsystem = f"{controller}_cgrp_id" if controller else ""
     with Stage(controller) as stage:
         folders = [cgroup_mount(controller), stage.cgroup("outer")]
         folders.append(stage.cgroup("inner", folders[-1]))
@@ -152,7 +154,7 @@ def test_own_cgroups_are_told_from_the_kernels_root_on(controller: str) -> None:
         if not child:
             try:
                 (folders[-1] / "cgroup.procs").write_text("0")
-                os.write(writing, json.dumps(own_ancestors(f"{controller}_cgrp_id")).encode())
+                os.write(writing, json.dumps(own_ancestors(subsystem)).encode())
             finally:
                 os._exit(0)
         os.waitpid(child, 0)

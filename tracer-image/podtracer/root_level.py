@@ -3,8 +3,8 @@
 The probes compare a cgroup's ancestor at a level that the kernel counts from its root. On a node
 that is itself a container, as those of kind are, the mount that the node sees begins further down,
 and no file tells how far. Its own directory is an ancestor of the tracer's cgroup, though, and BPF
-can find out which one: for version 2 there is a helper, for a controller of version 1 the way is
-the probes' own, from structure to structure.
+can find out which one, on the probes' own way from structure to structure. There is a helper, but
+only from Linux 5.15 on, and not for version 1.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from podtracer.errors import TracerError
 
 _DEEPEST = 32
 _KERNEL_ROOT = 1
-_LOOKUP, _CURRENT_TASK, _READ_KERNEL, _ANCESTOR_ID = 1, 35, 113, 123
+_LOOKUP, _CURRENT_TASK, _READ_KERNEL = 1, 35, 113
 
 
 def root_level(top: str, subsystem: str) -> int:
@@ -55,7 +55,7 @@ def own_ancestors(subsystem: str) -> list[int]:
     """
     ids = bpf.create_map(bpf.MAP_TYPE_ARRAY, 4, 8 * _DEEPEST, 1)
     try:
-        code = _begin(ids) + (_walk(Btf.load(), subsystem) if subsystem else _ask()) + _END
+        code = _begin(ids) + _walk(Btf.load(), subsystem) + _END
         program = bpf.load_program(code, "own_ancestors", bpf.PROG_TYPE_RAW_TRACEPOINT, 0, 0, {})
         try:
             bpf.run_once(program)
@@ -92,26 +92,18 @@ def _begin(ids: int) -> bytes:
     )
 
 
-def _ask() -> bytes:
-    """Write: value[level] = bpf_get_current_ancestor_cgroup_id(level), for each."""
-    return b"".join(
-        _instruction(0xB7, 1, 0, 0, level)  # r1 = level
-        + _instruction(0x85, 0, 0, 0, _ANCESTOR_ID)
-        + _instruction(0x7B, 6, 0, 8 * level, 0)  # *(u64 *)(r6 + 8 * level) = r0
-        for level in range(_DEEPEST)
-    )
-
-
 def _walk(btf: Btf, subsystem: str) -> bytes:
-    """Write the same for a controller: from the task to its cgroup, and what that one is in."""
-    number = btf.enum_value("cgroup_subsys_id", subsystem)
-    if number is None:
-        raise BtfError(f"this kernel has no {subsystem}")
-    state = _offset(btf, "css_set", "subsys") + 8 * number
+    """Write: value[level] = id of the ancestor at that level, on the way from the running task."""
     code = _instruction(0x85, 0, 0, 0, _CURRENT_TASK) + _instruction(0xBF, 8, 0, 0, 0)  # r8 = task
     code += _follow(8, 8, _offset(btf, "task_struct", "cgroups"))
-    code += _follow(8, 8, state)
-    code += _follow(8, 8, _offset(btf, "cgroup_subsys_state", "cgroup"))
+    if subsystem:
+        number = btf.enum_value("cgroup_subsys_id", subsystem)
+        if number is None:
+            raise BtfError(f"this kernel has no {subsystem}")
+        code += _follow(8, 8, _offset(btf, "css_set", "subsys") + 8 * number)
+        code += _follow(8, 8, _offset(btf, "cgroup_subsys_state", "cgroup"))
+    else:
+        code += _follow(8, 8, _offset(btf, "css_set", "dfl_cgrp"))
     code += _follow(7, 8, _offset(btf, "cgroup", "level"), size=4)
     for level in range(_DEEPEST):
         if btf.member("struct cgroup", "ancestors") is not None:
