@@ -160,6 +160,7 @@ enum loss {
     LOST_SUPPRESSED,
     LOST_UNKNOWN_OWNER,
     LOST_COMPAT_CALLS,
+    LOST_TAKEN_OVER,  // not lost: what the kernel skipped and another program did
     LOST_PLACES,
 };
 
@@ -366,6 +367,7 @@ BPF_ARRAY(moved_out, u32, 1);
 BPF_ARRAY(moments, u64, MOMENTS);
 BPF_ARRAY(budgets, struct budget, 1);
 BPF_PERCPU_ARRAY(file_scratch, struct file_walk, 1);
+BPF_PERCPU_ARRAY(state_changing, u32, 1);
 BPF_RINGBUF_OUTPUT(events, RING_PAGES);
 // An array takes programs of one kind only.
 BPF_PROG_ARRAY(after_typed, CONTINUATIONS);

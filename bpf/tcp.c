@@ -98,7 +98,7 @@ ALWAYS_INLINE struct socket_value *new_socket(struct sock *sk, bool connecting, 
     return sockets.lookup(&key);
 }
 
-ALWAYS_INLINE int change_state(struct sock *sk, u32 before, u32 after) {
+ALWAYS_INLINE void change_state(struct sock *sk, u32 before, u32 after) {
     u64 key = (u64)sk;
 
     struct socket_value *socket = sockets.lookup(&key);
@@ -107,13 +107,13 @@ ALWAYS_INLINE int change_state(struct sock *sk, u32 before, u32 after) {
     bool unknown = !socket && after == STATE_ESTABLISHED;
 
     if (!socket && !connecting && !unknown)
-        return 0;
+        return;
     u64 now = bpf_ktime_get_ns();
 
     if (connecting || (unknown && !SCOPE_PIDS))
         socket = new_socket(sk, connecting, before == STATE_SYN_RECEIVED, now);
     if (!socket || unknown)
-        return 0;
+        return;
     struct count count = {
         .label = socket->label, .process = socket->process, .target = socket->target};
     struct event event = {};
@@ -153,22 +153,51 @@ ALWAYS_INLINE int change_state(struct sock *sk, u32 before, u32 after) {
         sample_rtt(sk, socket);
     if (after == STATE_CLOSE)
         sockets.delete(&key);
-    return 0;
+}
+
+// A soft interrupt may come while a process's own state change is looked at, and bring another one.
+// The kernel runs no program within itself: on_state_within_state is there to do the same then.
+ALWAYS_INLINE void change_state_alone(struct sock *sk, u32 before, u32 after) {
+    u32 zero = 0;
+    volatile u32 *changing = state_changing.lookup(&zero);
+
+    if (!changing)
+        return;
+    *changing = 1;
+    change_state(sk, before, after);
+    *changing = 0;
 }
 
 int on_inet_sock_set_state(u64 *ctx) {
     struct sock *sk = ARG(ctx, 0, struct sock *);
 
-    if (GIVEN(sk, sk_protocol) != PROTOCOL_TCP)
-        return 0;
-    return change_state(sk, ARG(ctx, 1, u64), ARG(ctx, 2, u64));
+    if (GIVEN(sk, sk_protocol) == PROTOCOL_TCP)
+        change_state_alone(sk, ARG(ctx, 1, u64), ARG(ctx, 2, u64));
+    return 0;
 }
 
 int on_tcp_set_state(u64 *ctx) {
     struct sock *sk = ARG(ctx, 0, struct sock *);
 
-    return change_state(sk, GIVEN(sk, __sk_common.skc_state), ARG(ctx, 1, u64));
+    change_state_alone(sk, GIVEN(sk, __sk_common.skc_state), ARG(ctx, 1, u64));
+    return 0;
 }
+
+#if FAMILY_WITHIN
+
+int on_state_within_state(u64 *ctx) {
+    struct sock *sk = ARG(ctx, 0, struct sock *);
+    u32 zero = 0;
+    u32 *changing = state_changing.lookup(&zero);
+
+    if (!changing || !*changing || GIVEN(sk, sk_protocol) != PROTOCOL_TCP)
+        return 0;
+    count_lost(LOST_TAKEN_OVER);
+    change_state(sk, ARG(ctx, 1, u64), ARG(ctx, 2, u64));
+    return 0;
+}
+
+#endif
 
 int on_tcp_destroy_sock(u64 *ctx) {
     struct sock *sk = ARG(ctx, 0, struct sock *);

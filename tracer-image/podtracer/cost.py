@@ -6,10 +6,12 @@ import os
 import random
 import resource
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from podtracer import bpf
+from podtracer.probes import WITHIN_ITSELF
 
 _SAMPLE_NS = 50_000_000
 _PAUSE_NS = (1_500_000_000, 3_500_000_000)
@@ -61,7 +63,7 @@ class RunTime:
     of random length, so that work with a beat of its own is not met at the same beat always.
     """
 
-    def __init__(self, programs: list[int]) -> None:
+    def __init__(self, programs: Mapping[str, int]) -> None:
         self._programs = programs
         self._switch: int | None = None
         self._began_ns = 0
@@ -70,6 +72,7 @@ class RunTime:
         self._spent_ns = 0
         self._sampled_ns = 0
         self._misses = 0
+        self._taken_over = 0
 
     def wake_ns(self) -> int:
         """When `step` has something to do next, in monotonic nanoseconds."""
@@ -102,13 +105,23 @@ class RunTime:
         return self._spent_ns * interval_ns // self._sampled_ns
 
     def _total(self) -> int:
-        return sum(bpf.program_info(fd).run_time_ns for fd in self._programs)
+        return sum(bpf.program_info(fd).run_time_ns for fd in self._programs.values())
 
-    def recursion_misses(self) -> int:
-        """Runs that the kernel skipped since the last call because the program was running."""
-        total = sum(bpf.program_info(fd).recursion_misses for fd in self._programs)
-        missed = total - self._misses
-        self._misses = total
+    def recursion_misses(self, taken_over: int) -> int:
+        """Runs that the kernel skipped since the last call because the program was running.
+
+        Without those that another program took over since then; that one is skipped itself only
+        where there is nothing for it to do, or where the other was, too.
+        """
+        self._taken_over += taken_over
+        total = sum(
+            bpf.program_info(fd).recursion_misses
+            for name, fd in self._programs.items()
+            if name != WITHIN_ITSELF
+        )
+        # A skipped run may be seen one look later than that it was taken over.
+        missed = max(total - self._taken_over - self._misses, 0)
+        self._misses += missed
         return missed
 
     def close(self) -> None:

@@ -83,7 +83,7 @@ class OpenMaps:
             self._filter.update(records.U32.pack(slot), b"\0")
 
     def losses(self) -> dict[str, int]:
-        """Return what was lost since the last call, by place, and `suppressed`."""
+        """Return what was lost since the last call by place, and `suppressed` and `taken_over`."""
         gained = {}
         for index, place in enumerate(records.LOSSES):
             (count,) = records.U64.unpack(self._lost.lookup(records.U32.pack(index)) or bytes(8))

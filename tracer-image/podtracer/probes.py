@@ -62,6 +62,9 @@ def _behind(what: str, program: str) -> tuple[Hook, Hook]:
     return Hook(TAIL_TP_BTF, place, program), Hook(TAIL_RAW_TP, place, program)
 
 
+WITHIN_ITSELF = "state_within_state"
+"""The probe that does what another one would, had it not been interrupted by the same event."""
+
 PROBES: Sequence[Probe] = (
     _tracepoint("cpu", "sched_switch"),
     _tracepoint("cpu", "sched_wakeup"),
@@ -75,6 +78,11 @@ PROBES: Sequence[Probe] = (
     _tracepoint("calls", "sys_exit"),
     _tracepoint("calls", "sys_enter"),
     _tracepoint("tcp", "inet_sock_set_state", *_entry("tcp_set_state", "tcp_set_state")),
+    Probe(
+        WITHIN_ITSELF,
+        "within",
+        tuple(Hook(kind, "inet_sock_set_state", WITHIN_ITSELF) for kind in (TP_BTF, RAW_TP)),
+    ),
     _tracepoint("tcp", "tcp_destroy_sock", *_entry("tcp_v4_destroy_sock")),
     _tracepoint("rtt", "tcp_probe", *_entry("tcp_rcv_established")),
     _tracepoint("rtt", "tcp_rcv_space_adjust", *_entry("tcp_rcv_space_adjust")),
@@ -211,6 +219,7 @@ FAMILY_TYPES: Mapping[str, Sequence[str]] = {
         "struct mount", "struct fs_struct", "struct path",
     ),
     "tcp": _TCP_TYPES,
+    "within": _TCP_TYPES,
     "rtt": _TCP_TYPES,
     "retransmit": _TCP_TYPES,
     "reset": _TCP_TYPES,

@@ -36,6 +36,7 @@ LOSSES: Sequence[str] = (
     "suppressed",
     "unknown_owner",
     "compat_calls",
+    "taken_over",
 )
 """Names in the order of enum loss; not all are losses in the stream."""
 

@@ -128,7 +128,7 @@ class _Run:
             self._began_ns = self._tables.baseline()
             self._ends.begin(self._began_ns, self._request.seconds)
             self._maps.set_window_start(self._began_ns)
-            self._maps.losses()
+            self._run_time.recursion_misses(self._maps.losses()["taken_over"])
             self._throttling = Throttling(self._scope)
             if self._command is not None:
                 self._command.start()
@@ -163,7 +163,7 @@ class _Run:
         self._scope.exit_code_of = self._tables.exit_code_of
         self._ring = RingBuffer(self._loaded.maps["events"], self._plan.ring_bytes)
         self._cost = OwnCost(own_memory_file() if self._request.pods else None)
-        self._run_time = RunTime(list(self._loaded.programs.values()))
+        self._run_time = RunTime(self._loaded.programs)
 
     def _say_hello(self) -> None:
         wall = self._wall_offset_ns
@@ -246,7 +246,7 @@ class _Run:
     def _health(self, interval_ns: int) -> dict[str, Any]:
         losses = self._maps.losses()
         suppressed = losses.pop("suppressed")
-        losses["recursion_missed"] = self._run_time.recursion_misses()
+        losses["recursion_missed"] = self._run_time.recursion_misses(losses.pop("taken_over"))
         losses["lines_dropped"] = 0
         losses["packets_unseen"], self._following.unseen = self._following.unseen, 0
         losses["processes_unlisted"] = self._tables.unlisted

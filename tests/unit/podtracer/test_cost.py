@@ -10,6 +10,7 @@ import pytest
 
 from podtracer import bpf
 from podtracer.cost import OwnCost, RunTime, resident_bytes
+from podtracer.probes import WITHIN_ITSELF
 
 SECOND = 1_000_000_000
 SAMPLE = 50_000_000
@@ -50,7 +51,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
 
 @pytest.fixture
 def run_time(kernel: Kernel) -> Iterator[RunTime]:
-    run_time = RunTime([7, 8])
+    run_time = RunTime({"one": 7, "other": 8})
     yield run_time
     run_time.close()
 
@@ -119,10 +120,28 @@ def test_closing_ends_a_sample(run_time: RunTime, kernel: Kernel) -> None:
 
 
 def test_skipped_runs_are_told_once(run_time: RunTime, kernel: Kernel) -> None:
-    assert run_time.recursion_misses() == 3
+    assert run_time.recursion_misses(0) == 3
     kernel.misses[8] = 6
-    assert run_time.recursion_misses() == 5
-    assert run_time.recursion_misses() == 0
+    assert run_time.recursion_misses(0) == 5
+    assert run_time.recursion_misses(0) == 0
+
+
+def test_skipped_runs_that_were_taken_over_are_none(run_time: RunTime, kernel: Kernel) -> None:
+    run_time.recursion_misses(0)
+    kernel.misses[8] += 4
+    assert run_time.recursion_misses(3) == 1
+    # The look at the programs comes a moment after that at the table.
+    assert run_time.recursion_misses(1) == 0
+    kernel.misses[8] += 1
+    assert run_time.recursion_misses(0) == 0
+    kernel.misses[8] += 1
+    assert run_time.recursion_misses(0) == 1
+
+
+def test_the_program_that_takes_over_is_skipped_for_nothing(kernel: Kernel) -> None:
+    run_time = RunTime({"one": 7, WITHIN_ITSELF: 8})
+    kernel.misses[8] = 100
+    assert run_time.recursion_misses(0) == kernel.misses[7]
 
 
 def test_own_cost_is_what_was_spent_since_the_last_look(monkeypatch: pytest.MonkeyPatch) -> None:
