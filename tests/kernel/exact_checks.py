@@ -65,6 +65,7 @@ class ExactChecks:
         assert run.report["connections.errors"] == {"ECONNREFUSED": 7}
         assert run.report["connections.latency.count"] == truth["connects_established"]
         assert run.report["connections.in_progress"] == 0
+        assert run.report["connections.outcome_unknown"] == 0
         assert run.report["connections.accepted"] == 0
 
     @pytest.mark.parametrize("version", ["ipv4", "ipv6"])

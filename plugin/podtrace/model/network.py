@@ -116,11 +116,15 @@ def connections_section(
     measured = coverage.metric("connect")
     attempts_measured = coverage.metric("connect_attempt")
     rows = ledger.labels["peer"].rows
+    latency, attempts = _latency(ledger, coverage, "connect"), count("connect_attempt")
+    failed = connects.failed if measured else None
+    in_progress = ledger.tracers.gauges.get("connects_in_progress")
     return Connections(
-        latency=_latency(ledger, coverage, "connect"),
-        attempts=count("connect_attempt"),
-        failed=connects.failed if measured else None,
-        in_progress=ledger.tracers.gauges.get("connects_in_progress"),
+        latency=latency,
+        attempts=attempts,
+        failed=failed,
+        in_progress=in_progress,
+        outcome_unknown=_unknown_outcomes(attempts, latency, failed, in_progress),
         accepted=count("accept"),
         errors=connects.errors_by_count() if measured else None,
         lifetime=_latency(ledger, coverage, "connection"),
@@ -131,6 +135,15 @@ def connections_section(
             for peer, row in busiest(rows, ("connect_attempt", "connect"), limit)
         ),
     )
+
+
+def _unknown_outcomes(
+    attempts: int | None, latency: Latency | None, failed: int | None, in_progress: int | None
+) -> int | None:
+    """Return of how many attempts nothing more was seen: kernels leave out hits of a probe."""
+    if attempts is None or latency is None or failed is None or in_progress is None:
+        return None
+    return max(attempts - latency.count - failed - in_progress, 0)
 
 
 def _connect_target(peer: str, name: str | None, row: Row) -> ConnectTarget:

@@ -96,6 +96,7 @@ class Connections:
     attempts: int | None
     failed: int | None
     in_progress: int | None
+    outcome_unknown: int | None
     accepted: int | None
     errors: Mapping[str, int] | None
     lifetime: Latency | None

@@ -262,6 +262,17 @@ def test_gauges_are_those_of_the_last_tick() -> None:
     assert (found.dns.pending, found.connections.in_progress) == (2, 1)
 
 
+@pytest.mark.parametrize(("attempts", "unknown"), [(9, 4), (5, 0), (2, 0)])
+def test_attempts_without_any_outcome_are_told(attempts: int, unknown: int) -> None:
+    connects = [
+        series("connect_attempt", peer="10.0.0.1:80", count=attempts),
+        series("connect", peer="10.0.0.1:80", duration_ns=[1000] * 3, errors={"ECONNREFUSED": 1}),
+    ]
+    found = report(hello(), tick(*connects, gauges={"connects_in_progress": 1}), end())
+    assert found.connections
+    assert found.connections.outcome_unknown == unknown
+
+
 def test_window_is_that_of_hello_and_the_last_tick() -> None:
     found = report(hello(), tick(seconds=0.4), tick(), tick(seconds=0.1), end("signal"))
     window = found.window

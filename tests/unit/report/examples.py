@@ -246,6 +246,7 @@ def busy() -> Snapshot:
             attempts=23,
             failed=7,
             in_progress=0,
+            outcome_unknown=0,
             accepted=3,
             errors={"ECONNREFUSED": 7},
             lifetime=latency(15, 0.61),
@@ -398,6 +399,7 @@ def idle() -> Snapshot:
         ),
         connections=Connections(
             latency(),
+            0,
             0,
             0,
             0,

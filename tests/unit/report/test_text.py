@@ -246,3 +246,12 @@ def test_output_that_is_not_utf8_gets_ascii() -> None:
     assert not style_for(latin, {}).unicode
     write_text(examples.busy(), latin)
     assert style_for(io.TextIOWrapper(io.BytesIO(), encoding="UTF-8"), {}).unicode
+
+
+def test_connects_of_which_no_end_was_seen_are_told_and_none_are_not_mentioned() -> None:
+    busy = examples.busy()
+    assert busy.connections is not None
+    torn = dataclasses.replace(busy.connections, outcome_unknown=9)
+    told = report_lines(dataclasses.replace(busy, connections=torn))
+    assert "  Outcome unknown   9: the kernel told of no end" in told
+    assert not any("Outcome unknown" in line for line in report_lines(busy))

@@ -36,6 +36,7 @@ def connections(snapshot: Snapshot, style: Style) -> list[str]:
             ("Established", known(count(established))),
             ("Failed", _failed(section)),
             ("In progress", known(count(section.in_progress))),
+            *_unknown(section),
             ("Accepted", known(count(section.accepted))),
         ),
         style,
@@ -108,6 +109,13 @@ def patterns(snapshot: Snapshot, style: Style) -> list[str]:
         "life: mean lifetime of closed connections; req/conn: requests per connection", style
     )
     return lines + rule(section.rule, style)
+
+
+def _unknown(section: Connections) -> list[tuple[str, str]]:
+    """Return a row for attempts of which nothing more was seen, if there are any."""
+    if not section.outcome_unknown:
+        return []
+    return [("Outcome unknown", f"{count(section.outcome_unknown)}: the kernel told of no end")]
 
 
 def _failed(section: Connections) -> str:

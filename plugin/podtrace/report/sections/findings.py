@@ -17,7 +17,7 @@ def issues(snapshot: Snapshot, style: Style) -> list[str]:
     if not lines:
         if snapshot.summary.events is None:
             return sentence("Cannot be told: no data arrived.", style)
-        none = "None: every measured value is within its threshold."
+        none = "None: no measured value is beyond its threshold often enough to tell."
         if not snapshot.summary.events:
             none = "None, but there was no event to judge by."
         lines = ["", *sentence(none, style)]
