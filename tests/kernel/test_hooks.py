@@ -56,8 +56,9 @@ def raw(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     for probe in PROBES:
         if probe.hooks[0].kind == TP_BTF:
             told = found[probe.name]
-            assert (told["state"], told["hook"]) == ("attached", f"raw_tp/{probe.name}")
-            assert told["reason"] == f"not tp_btf/{probe.name}: it is switched off"
+            place = probe.hooks[0].attach_to
+            assert (told["state"], told["hook"]) == ("attached", f"raw_tp/{place}")
+            assert told["reason"] == f"not tp_btf/{place}: it is switched off"
     return run
 
 
