@@ -49,8 +49,8 @@ class Verdict:
         return cls(passed, failed, skipped, hello, dict(lost))
 
     def passed_of(self, tests: str) -> list[str]:
-        """Return what passed of a module or class."""
-        return [name for name in self.passed if name.startswith(f"{tests}::")]
+        """Return what passed of a module, a class, or one test with parameters."""
+        return [name for name in self.passed if name.startswith((f"{tests}::", f"{tests}["))]
 
     def save(self, path: Path) -> None:
         """Keep it for the page about kernels."""
