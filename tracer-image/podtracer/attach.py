@@ -24,6 +24,7 @@ from podtracer.hooks import (
     CONTINUATIONS,
     ITERATOR,
     KPROBE,
+    PACKETS,
     RAW_TP,
     TAILS,
     Hook,
@@ -31,7 +32,7 @@ from podtracer.hooks import (
 )
 from podtracer.plan import CAST_MARK, Plan
 from podtracer.probes import Probe
-from podtracer.program_kinds import PACKETS, ProgramKind, kind_of
+from podtracer.program_kinds import ProgramKind, kind_of
 from podtracer.refusals import no_permission
 
 _LOADED_AT_ONCE = 4

@@ -12,15 +12,10 @@ import time
 
 from podtracer import bpf
 from podtracer.capabilities import lacking
-from podtracer.hooks import CGROUP_EGRESS, CGROUP_INGRESS, ITERATOR
+from podtracer.hooks import ITERATOR, PACKETS
 from podtracer.loader import Loaded
 from podtracer.maps import OpenMaps
 from podtracer.target import Changes, Scope
-
-_ATTACH_TYPES = {
-    CGROUP_INGRESS: bpf.ATTACH_CGROUP_INGRESS,
-    CGROUP_EGRESS: bpf.ATTACH_CGROUP_EGRESS,
-}
 
 
 class Following:
@@ -60,8 +55,8 @@ class Following:
         try:
             for probe in self._loaded.probes:
                 program = self._loaded.programs.get(probe["name"])
-                if probe["hook"] in _ATTACH_TYPES and program is not None:
-                    links.append(bpf.create_link(program, directory, _ATTACH_TYPES[probe["hook"]]))
+                if probe["hook"] in PACKETS and program is not None:
+                    links.append(bpf.create_link(program, directory, PACKETS[probe["hook"]]))
         except OSError as error:
             if error.errno != errno.ENOENT:
                 self.unseen += 1
@@ -72,7 +67,7 @@ class Following:
 
     def _refused(self, reason: str) -> None:
         for probe in self._loaded.probes:
-            if probe["hook"] in _ATTACH_TYPES and probe["state"] == "attached":
+            if probe["hook"] in PACKETS and probe["state"] == "attached":
                 probe.update(state="failed", reason=reason)
 
     def _look_over(self) -> None:

@@ -10,6 +10,8 @@ import enum
 from dataclasses import dataclass
 from typing import Final
 
+from podtracer import bpf
+
 TP_BTF: Final = "tp_btf"
 RAW_TP: Final = "raw_tp"
 FENTRY: Final = "fentry"
@@ -18,6 +20,12 @@ KPROBE: Final = "kprobe"
 CGROUP_EGRESS: Final = "cgroup_skb/egress"
 CGROUP_INGRESS: Final = "cgroup_skb/ingress"
 ITERATOR: Final = "iter"
+
+PACKETS: Final = {
+    CGROUP_EGRESS: bpf.ATTACH_CGROUP_EGRESS,
+    CGROUP_INGRESS: bpf.ATTACH_CGROUP_INGRESS,
+}
+"""Hooks at a cgroup's packets, and what bpf(2) calls them."""
 TAIL_TP_BTF: Final = "tail_call/tp_btf"
 TAIL_RAW_TP: Final = "tail_call/raw_tp"
 

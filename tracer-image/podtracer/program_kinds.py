@@ -9,12 +9,11 @@ from podtracer import bpf, perf
 from podtracer.btf import Btf
 from podtracer.capabilities import lacking
 from podtracer.hooks import (
-    CGROUP_EGRESS,
-    CGROUP_INGRESS,
     FENTRY,
     FEXIT,
     ITERATOR,
     KPROBE,
+    PACKETS,
     RAW_TP,
     TAILS,
     TP_BTF,
@@ -22,10 +21,6 @@ from podtracer.hooks import (
 )
 from podtracer.plan import Plan
 
-PACKETS = {
-    CGROUP_EGRESS: bpf.ATTACH_CGROUP_EGRESS,
-    CGROUP_INGRESS: bpf.ATTACH_CGROUP_INGRESS,
-}
 _FUNCTIONS = {FENTRY: bpf.ATTACH_TRACE_FENTRY, FEXIT: bpf.ATTACH_TRACE_FEXIT}
 
 
