@@ -21,6 +21,8 @@ from podtrace.model.snapshot import (
 )
 from podtrace.model.tally import NOTHING, Tally
 
+_DNS_METRICS = ("dns", "dns_timeout", "dns_query")
+
 
 def busiest(rows: dict[str, Row], metrics: tuple[str, ...], limit: int) -> list[tuple[str, Row]]:
     """Return the rows that have one of the metrics, those with most operations first."""
@@ -50,16 +52,17 @@ def dns_section(ledger: Ledger, coverage: Coverage, limit: int) -> Dns | None:
         pending=ledger.tracers.gauges.get("dns_pending"),
         retries=count("dns_retry"),
         targets=tuple(
-            _dns_target(name, row)
-            for name, row in busiest(ledger.labels["name"].rows, ("dns", "dns_timeout"), limit)
+            _dns_target(name, row, coverage.metric("dns_query"))
+            for name, row in busiest(ledger.labels["name"].rows, _DNS_METRICS, limit)
         ),
     )
 
 
-def _dns_target(name: str, row: Row) -> DnsTarget:
+def _dns_target(name: str, row: Row, queries_measured: bool) -> DnsTarget:
     answers, timeouts = row.get("dns", NOTHING), row.get("dns_timeout", NOTHING)
     return DnsTarget(
         name=name,
+        queries=row.get("dns_query", NOTHING).count if queries_measured else None,
         count=answers.count + timeouts.count,
         latency=answers.latency(),
         errors=answers.errors_by_count(),

@@ -14,9 +14,10 @@ Direction = Literal["idle", "mostly_sending", "mostly_receiving", "balanced"]
 
 @dataclass(frozen=True)
 class DnsTarget:
-    """One queried name; `count` is answers plus timeouts."""
+    """One queried name; `count` is answers plus timeouts, what else was asked is open."""
 
     name: str
+    queries: int | None
     count: int
     latency: Latency
     errors: Mapping[str, int]

@@ -105,9 +105,9 @@ def test_report_carries_every_number_of_the_stream() -> None:
     assert (dns.latency.count, dns.latency.errors, dns.queries) == (30, 5, 40)
     assert (dns.errors, dns.timeouts, dns.retries) == ({"NXDOMAIN": 5}, 3, 2)
     assert dns.timeout_after_seconds == 5
-    assert [(item.name, item.count, item.timeouts) for item in dns.targets] == [
-        ("a.example", 30, 0),
-        ("b.example", 3, 3),
+    assert [(item.name, item.queries, item.count, item.timeouts) for item in dns.targets] == [
+        ("a.example", 40, 30, 0),
+        ("b.example", 0, 3, 3),
     ]
     assert dns.latency.p50_seconds == pytest.approx(0.001, rel=0.032)
     assert dns.latency.average_seconds == 0.001

@@ -213,9 +213,9 @@ def busy() -> Snapshot:
             pending=0,
             retries=6,
             targets=(
-                DnsTarget("db.shop.example", 30, latency(30, 0.0152), {}, 0),
-                DnsTarget("missing.shop.example", 5, latency(5, 0.0152, 5), {"NXDOMAIN": 5}, 0),
-                DnsTarget("silent.shop.example", 3, latency(), {}, 3),
+                DnsTarget("db.shop.example", 30, 30, latency(30, 0.0152), {}, 0),
+                DnsTarget("missing.shop.example", 5, 5, latency(5, 0.0152, 5), {"NXDOMAIN": 5}, 0),
+                DnsTarget("silent.shop.example", 3, 3, latency(), {}, 3),
             ),
         ),
         tcp=Tcp(

@@ -255,3 +255,16 @@ def test_connects_of_which_no_end_was_seen_are_told_and_none_are_not_mentioned()
     told = report_lines(dataclasses.replace(busy, connections=torn))
     assert "  Outcome unknown   9: the kernel told of no end" in told
     assert not any("Outcome unknown" in line for line in report_lines(busy))
+
+
+def test_column_of_what_was_asked_is_there_where_an_answer_is_missing() -> None:
+    busy = examples.busy()
+    assert busy.dns is not None
+    first, *others = busy.dns.targets
+    targets = (dataclasses.replace(first, queries=first.count + 2), *others)
+    dns = dataclasses.replace(busy.dns, targets=targets, pending=2)
+    told = report_lines(dataclasses.replace(busy, dns=dns))
+    assert "  Still pending     2 (asked, but no answer yet)" in told
+    [row] = [line.split() for line in told if line.startswith("  db.shop.example ")]
+    assert row[1:3] == ["32", "30"]
+    assert not any("asked" in line.split() for line in report_lines(busy))

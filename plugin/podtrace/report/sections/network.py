@@ -44,15 +44,19 @@ def dns(snapshot: Snapshot, style: Style) -> list[str]:
             ("Asked again", known(count(section.retries))),
             ("Error answers", errors or ("none" if section.errors is not None else "not measured")),
             ("Timeouts", f"{known(count(section.timeouts))}{patience}"),
-            ("Still pending", known(count(section.pending))),
+            ("Still pending", f"{known(count(section.pending))}{_pending_note(section.pending)}"),
         ),
         style,
     )
     lines += ["", *latency_table("lookups", (("answers", section.latency),), style)]
     if section.targets:
+        shown = section.targets[:TOP]
+        # Names are long: a column that says the same as the next one is left out.
+        has_open = any((target.queries or 0) > target.count for target in shown)
         rows = [
             (
                 target.name,
+                *([count(target.queries)] if has_open else []),
                 count(target.count),
                 count(sum(target.errors.values())),
                 count(target.timeouts),
@@ -60,10 +64,11 @@ def dns(snapshot: Snapshot, style: Style) -> list[str]:
                 duration(target.latency.p95_seconds),
                 duration(target.latency.max_seconds),
             )
-            for target in section.targets[:TOP]
+            for target in shown
         ]
         columns = (
             name("name"),
+            *([number("asked", 5)] if has_open else []),
             number("count", 5),
             number("errors"),
             number("timeouts"),
@@ -73,6 +78,10 @@ def dns(snapshot: Snapshot, style: Style) -> list[str]:
         )
         lines += ["", *table(columns, rows, style), *more(TOP, section.targets, style)]
     return lines
+
+
+def _pending_note(pending: int | None) -> str:
+    return " (asked, but no answer yet)" if pending else ""
 
 
 def tcp(snapshot: Snapshot, style: Style) -> list[str]:
