@@ -52,9 +52,9 @@ def test_findings_decide_the_exit_code(
     assert (done.returncode, done.stderr) == (code, "")
 
 
-def test_finding_below_the_threshold_of_an_option_is_none(program: Program) -> None:
+def test_finding_below_the_threshold_of_an_option_is_no_warning(program: Program) -> None:
     program.play(*CRITICAL)
-    arguments = ["--local", "--pid", "1", "--diagnose", "20s", "--fail-on", "info"]
+    arguments = ["--local", "--pid", "1", "--diagnose", "20s", "--fail-on", "warning"]
     assert program.run(*arguments).returncode == 4
     assert program.run(*arguments, "--least-count", "1000").returncode == 0
 

@@ -7,26 +7,28 @@ from podtrace.model.findings import (
     Facts,
     Finding,
     Rule,
-    graded,
+    blamed,
+    graded_failures,
     listed,
     longest_by,
     share_of,
     slow,
     worst,
 )
+from podtrace.model.labels import Row
 from podtrace.model.search_list import search_list_misses
 from podtrace.model.tally import NOTHING
-from podtrace.model.wording import percent, seconds
+from podtrace.model.wording import number, percent, seconds
 
 
 def _dns_errors(facts: Facts) -> Finding | None:
     answers, limits = facts.ledger.total("dns"), facts.limits
     rows = facts.ledger.labels["name"].rows
-    if answers.failed < limits.least_count:
-        return None
-    expected = search_list_misses(rows)
+    misses = search_list_misses(rows) if answers.failed else {}
+    expected = sum(misses.values())
     bad, all_ = answers.failed - expected, answers.count - expected
-    if bad < limits.least_count or bad < limits.dns_errors_ratio * all_:
+    severity = graded_failures(bad, all_, limits.dns_errors_ratio, limits)
+    if severity is None:
         return None
     errors = dict(answers.errors)
     if expected:
@@ -38,12 +40,13 @@ def _dns_errors(facts: Facts) -> Finding | None:
         )
     codes = [(code, count) for code, count in errors.items() if count > 0]
     return Finding(
-        severity=graded(all_, bad >= limits.critical_ratio * all_),
-        title=f"DNS answers with an error code: {bad:,} of {all_:,} ({percent(bad / all_)})",
+        severity=severity,
+        title=f"DNS answers with an error code: {bad:,} of {all_:,} ({percent(bad / all_)})"
+        + blamed(facts, "name", _failed, bad, "for", without=misses),
         evidence=(
             f"an error code in {share_of(bad, all_, 'answers', limits.dns_errors_ratio)}",
             f"by code: {listed(codes)}",
-            f"most errors: {worst(facts, 'name', lambda row: row.get('dns', NOTHING).failed)}",
+            f"most errors: {worst(facts, 'name', _failed, misses)}",
         ),
         counter_evidence=tuple(counter),
         next_step="Check these names for typing errors and missing Services; SERVFAIL and REFUSED "
@@ -58,7 +61,7 @@ def _dns_search_list(facts: Facts) -> Finding | None:
     answers, limits = facts.ledger.total("dns"), facts.limits
     if answers.failed < limits.least_count:
         return None
-    expected = search_list_misses(facts.ledger.labels["name"].rows)
+    expected = sum(search_list_misses(facts.ledger.labels["name"].rows).values())
     if expected < limits.least_count or expected < limits.dns_errors_ratio * answers.count:
         return None
     return Finding(
@@ -78,18 +81,20 @@ def _dns_search_list(facts: Facts) -> Finding | None:
 def _dns_timeouts(facts: Facts) -> Finding | None:
     limits, timeouts = facts.limits, facts.ledger.total("dns_timeout").count
     all_ = facts.ledger.total("dns").count + timeouts
-    if timeouts < limits.least_count or timeouts < limits.dns_timeouts_ratio * all_:
+    severity = graded_failures(timeouts, all_, limits.dns_timeouts_ratio, limits)
+    if severity is None:
         return None
     after = facts.coverage.threshold_seconds("dns_timeout_ns")
     within = f" within {seconds(after)}" if after else ""
     return Finding(
-        severity=graded(all_, timeouts >= limits.critical_ratio * all_),
+        severity=severity,
         title=f"DNS queries without an answer: {timeouts:,} of {all_:,} "
-        f"({percent(timeouts / all_)})",
+        f"({percent(timeouts / all_)}){blamed(facts, 'name', _timed_out, timeouts, 'for')}",
         evidence=(
             f"no answer{within} to "
             f"{share_of(timeouts, all_, 'queries', limits.dns_timeouts_ratio)}",
-            f"most: {worst(facts, 'name', lambda row: row.get('dns_timeout', NOTHING).count)}",
+            f"most: {worst(facts, 'name', _timed_out)}",
+            *_refusals(facts),
         ),
         counter_evidence=(f"{all_ - timeouts:,} queries were answered",) if all_ > timeouts else (),
         next_step="Check that the DNS server runs and that no NetworkPolicy or firewall drops "
@@ -104,16 +109,21 @@ def _dns_pending(facts: Facts) -> Finding | None:
     limits = facts.limits
     pending = facts.ledger.tracers.gauges.get("dns_pending") or 0
     asked = max(facts.ledger.total("dns_query").count, pending)
-    if pending < limits.least_count or pending < limits.dns_errors_ratio * asked:
+    if graded_failures(pending, asked, limits.dns_errors_ratio, limits) is None:
         return None
     return Finding(
         severity="info",
-        title=f"DNS queries without an answer so far: {pending:,} of {asked:,}",
+        title=f"DNS queries without an answer so far: {pending:,} of {asked:,}"
+        + blamed(facts, "name", _open, pending, "for"),
         evidence=(
             f"open at the end were {share_of(pending, asked, 'queries', limits.dns_errors_ratio)}",
+            *_refusals(facts),
         ),
         counter_evidence=("each of them is too young to be a timeout",),
-        next_step="Trace for longer: what is never answered then shows as a timeout.",
+        next_step="Look whether a DNS server listens at the address in the target's "
+        "/etc/resolv.conf."
+        if _refusals(facts)
+        else "Trace for longer: what is never answered then shows as a timeout.",
         samples=asked,
         impact=pending / asked,
     )
@@ -128,7 +138,30 @@ def _dns_slow(facts: Facts) -> Finding | None:
         evidence=(f"longest: {longest_by(facts, 'name', 'dns')}",),
         next_step="Look at the load of the DNS server and at its upstream servers; a cache on the "
         "node (NodeLocal DNSCache) helps against a distant one.",
+        by=("name", "for"),
     )
+
+
+def _failed(row: Row) -> int:
+    return row.get("dns", NOTHING).failed
+
+
+def _open(row: Row) -> int:
+    asked = row.get("dns_query", NOTHING).count
+    return asked - row.get("dns", NOTHING).count - _timed_out(row)
+
+
+def _refusals(facts: Facts) -> tuple[str, ...]:
+    """Tell of a server that is not there: no answer comes from it, but the socket has an error."""
+    refused = facts.ledger.total("socket").errors.get("ECONNREFUSED", 0)
+    if not refused:
+        return ()
+    calls = number(refused, "call")
+    return (f"{calls} on sockets that are no TCP were refused: a server may not be there",)
+
+
+def _timed_out(row: Row) -> int:
+    return row.get("dns_timeout", NOTHING).count
 
 
 DNS_RULES = (

@@ -7,18 +7,20 @@ tight quota) is never more severe than that one and stands behind it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from podtrace.model.blame import Shares, concerned_pods, shares
 from podtrace.model.coverage import FULL, Coverage
+from podtrace.model.culprits import culprit
 from podtrace.model.labels import Row, names_one_thing
 from podtrace.model.ledger import Ledger
 from podtrace.model.peers import PeerNames
 from podtrace.model.pod_notes import PodNote
 from podtrace.model.snapshot import Confidence, Issue, Severity
+from podtrace.model.tally import NOTHING
 from podtrace.model.thresholds import Thresholds
-from podtrace.model.wording import number, percent, seconds
+from podtrace.model.wording import number, percent, seconds, shortened
 
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
 """From the least to the most severe."""
@@ -135,6 +137,18 @@ def graded(samples: int, critical: bool) -> Severity:
     return "critical" if critical and samples >= CRITICAL_SAMPLES else "warning"
 
 
+def graded_failures(bad: int, all_: int, limit: float, limits: Thresholds) -> Severity | None:
+    """Return how severe it is that some of all operations fail, None where that is no finding.
+
+    Fewer than `least_count` are told only if nothing succeeded, and as info.
+    """
+    if not bad or bad < limit * all_:
+        return None
+    if bad < limits.least_count:
+        return "info" if bad == all_ else None
+    return graded(all_, bad >= limits.critical_ratio * all_)
+
+
 def share_of(bad: int, all_: int, noun: str, limit: float) -> str:
     """Return `7 of 23 connects (30 %, threshold 10 %)`."""
     ratio = bad / all_ if all_ else 0.0
@@ -165,8 +179,14 @@ def slow(
     evidence: tuple[str, ...],
     next_step: str,
     explained_by: tuple[str, ...] = (),
+    by: tuple[str, str] | None = None,
+    where: str = "",
 ) -> Finding | None:
-    """Return a finding if the 95th percentile, and `least_count` durations, reach the limit."""
+    """Return a finding if the 95th percentile, and `least_count` durations, reach the limit.
+
+    Its title ends with what is slow: `where`, or with `by`, field and preposition, the label that
+    has most of the slow ones.
+    """
     durations = facts.ledger.total(metric).durations
     p95 = durations.quantile(0.95)
     if p95 is None or p95 < limit:
@@ -174,11 +194,21 @@ def slow(
     slow_ones = durations.at_least(limit)
     if slow_ones < facts.limits.least_count:
         return None
+    if by is not None:
+        field, preposition = by
+        where = blamed(
+            facts,
+            field,
+            lambda row: row.get(metric, NOTHING).durations.at_least(limit),
+            slow_ones,
+            preposition,
+            noun="slow ones",
+        )
     median = durations.quantile(0.5) or 0.0
     counter = f"half of them took at most {seconds(median)}"
     return Finding(
         severity=graded(durations.count, p95 >= limit * facts.limits.critical_multiple),
-        title=f"{what} are slow: 95th percentile {seconds(p95)}",
+        title=f"{what} are slow: 95th percentile {seconds(p95)}{where}",
         evidence=(
             f"{what}: {p95_of(p95, limit)}, longest {seconds(durations.max_ns / 1e9)}",
             f"{slow_ones:,} of {number(durations.count, 'operation')} at or above the threshold",
@@ -195,15 +225,48 @@ def slow(
     )
 
 
-def worst(facts: Facts, field: str, bad: Callable[[Row], int]) -> str:
+def worst(facts: Facts, field: str, bad: Callable[[Row], int], without: Container[str] = ()) -> str:
     """Return the labels of a field with most bad operations, as `listed` does."""
     counts = [
         (label, bad(row))
         for label, row in facts.ledger.labels[field].rows.items()
-        if names_one_thing(label)
+        if names_one_thing(label) and label not in without
     ]
     found = [item for item in counts if item[1]]
     return listed(found, name=facts.peers.with_name) or "not known by target"
+
+
+def blamed(
+    facts: Facts,
+    field: str,
+    bad: Callable[[Row], int],
+    all_bad: int,
+    preposition: str,
+    *,
+    noun: str = "",
+    without: Container[str] = (),
+) -> str:
+    """Return the end of a title, `, all to 10.0.0.1:80`, where one label has most of what is bad.
+
+    Args:
+        facts: what the rules look at.
+        field: of which labels.
+        bad: how much of it a label has.
+        all_bad: how much there is of it.
+        preposition: stands before the label.
+        noun: what is bad, where the title does not say it.
+        without: labels that are left out of it.
+    """
+    rows = facts.ledger.labels[field].rows.items()
+    found = culprit({label: row for label, row in rows if label not in without}, bad, all_bad)
+    if found is None:
+        return ""
+    label, count = found
+    if count >= all_bad:
+        share = f"all {noun}" if noun else "all"
+    else:
+        share = f"{count:,} of the {all_bad:,} {noun}" if noun else f"{count:,} of them"
+    return f", {share} {preposition} {shortened(facts.peers.with_name(label))}"
 
 
 def longest_by(facts: Facts, field: str, metric: str) -> str:

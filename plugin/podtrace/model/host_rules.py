@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from podtrace.model.blame import Shares, shares
-from podtrace.model.findings import Facts, Finding, Rule, graded, listed, share_of, slow
+from podtrace.model.findings import (
+    Facts,
+    Finding,
+    Rule,
+    graded,
+    graded_failures,
+    listed,
+    share_of,
+    slow,
+)
 from podtrace.model.histogram import NS_PER_SECOND
 from podtrace.model.host import run_queue_ratio
 from podtrace.model.labels import names_one_thing
@@ -13,7 +22,7 @@ from podtrace.model.ledger import Ledger
 from podtrace.model.processes import Process
 from podtrace.model.tally import NOTHING
 from podtrace.model.targets import TargetSums
-from podtrace.model.wording import number, percent, seconds
+from podtrace.model.wording import number, percent, seconds, shortened
 
 PASSING_ERRORS = frozenset({"EAGAIN", "EINTR"})
 """Errors that a program answers by trying again."""
@@ -33,6 +42,7 @@ def _fsync_slow(facts: Facts) -> Finding | None:
         next_step="Look at the load of the volume (iostat -x on the node) and at its class; batch "
         "what is synced.",
         explained_by=("cpu_throttled",),
+        where=_slowest_file(facts.ledger),
     )
 
 
@@ -48,6 +58,7 @@ def _files_slow(facts: Facts) -> Finding | None:
             next_step="Look at the load of the volume and at the memory limit: reads that miss "
             "the page cache go to the disk.",
             explained_by=("cpu_throttled", "cpu_waiting", "fsync_slow"),
+            where=_slowest_file(facts.ledger),
         )
         for metric in ("read", "write")
     ]
@@ -55,16 +66,25 @@ def _files_slow(facts: Facts) -> Finding | None:
 
 
 def _slow_files(ledger: Ledger) -> tuple[str, ...]:
-    ranked = sorted(
+    named = [f"{path} {seconds(longest / 1e9)}" for longest, path in _by_longest(ledger)[:3]]
+    return (f"longest operation by file: {', '.join(named)}",) if named else ()
+
+
+def _slowest_file(ledger: Ledger) -> str:
+    slowest = _by_longest(ledger)[:1]
+    return f", slowest file {shortened(slowest[0][1])}" if slowest else ""
+
+
+def _by_longest(ledger: Ledger) -> list[tuple[int, str]]:
+    """Return the longest operation in nanoseconds, and the path, of each file; longest first."""
+    return sorted(
         (
-            (row["file"].durations.max_ns, path)
+            (longest, path)
             for path, row in ledger.labels["path"].rows.items()
-            if "file" in row and names_one_thing(path)
+            if names_one_thing(path) and (longest := row.get("file", NOTHING).durations.max_ns)
         ),
         reverse=True,
     )
-    named = [f"{path} {seconds(longest / 1e9)}" for longest, path in ranked[:3] if longest]
-    return (f"longest operation by file: {', '.join(named)}",) if named else ()
 
 
 def _file_errors(facts: Facts) -> Finding | None:
@@ -79,10 +99,11 @@ def _file_errors(facts: Facts) -> Finding | None:
                 errors[name] = errors.get(name, 0) + count
     bad = sum(errors.values())
     all_ += bad
-    if bad < limits.least_count or bad < limits.file_errors_ratio * all_:
+    severity = graded_failures(bad, all_, limits.file_errors_ratio, limits)
+    if severity is None:
         return None
     return Finding(
-        severity=graded(all_, bad >= limits.critical_ratio * all_),
+        severity=severity,
         title=f"File operations fail: {bad:,} of {all_:,} ({percent(bad / all_)})",
         evidence=(
             f"failed {share_of(bad, all_, 'reads, writes and fsyncs', limits.file_errors_ratio)}",

@@ -17,8 +17,8 @@ MAX_LABELS = 12
 LEAST_SUFFIX_LABELS = 2
 
 
-def search_list_misses(rows: dict[str, Row]) -> int:
-    """Return NXDOMAIN answers to names whose stem was found under another suffix, or under none.
+def search_list_misses(rows: dict[str, Row]) -> dict[str, int]:
+    """Return names whose stem was found under another suffix, or under none, and their NXDOMAINs.
 
     Only the MAX_NAMES names with most NXDOMAIN answers are looked at.
     """
@@ -35,7 +35,7 @@ def search_list_misses(rows: dict[str, Row]) -> int:
             if NXDOMAIN in row.get("dns", NOTHING).errors
         ),
     )
-    return sum(count for count, name in missing if _was_tried_first(name, found))
+    return {name: count for count, name in missing if _was_tried_first(name, found)}
 
 
 def _was_tried_first(name: str, found: set[str]) -> bool:

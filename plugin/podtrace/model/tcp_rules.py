@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from podtrace.model.blame import shares
 from podtrace.model.findings import (
     Facts,
     Finding,
     Rule,
+    blamed,
     graded,
+    graded_failures,
     listed,
     longest_by,
     share_of,
     slow,
     worst,
 )
-from podtrace.model.labels import is_loopback, names_one_thing
+from podtrace.model.labels import Row, is_loopback, names_one_thing
 from podtrace.model.tally import NOTHING, Tally
-from podtrace.model.wording import percent, seconds
+from podtrace.model.wording import percent, seconds, shortened
 
 SEGMENT_BYTES = 1448
 """Payload of a full TCP segment on Ethernet; estimates how many segments were sent."""
@@ -27,9 +31,9 @@ LOST_SYN_SECONDS = 0.9
 def _connects_failing(facts: Facts) -> Finding | None:
     connects, limits = facts.ledger.total("connect"), facts.limits
     bad, all_ = connects.failed, connects.count + connects.failed
-    if bad < limits.least_count or bad < limits.connect_failed_ratio * all_:
+    severity = graded_failures(bad, all_, limits.connect_failed_ratio, limits)
+    if severity is None:
         return None
-    most = worst(facts, "peer", lambda row: row.get("connect", NOTHING).failed)
     counter = [f"{all_ - bad:,} connects were established"] if all_ > bad else []
     for version, other in ((4, 6), (6, 4)):
         failed = facts.ledger.connect_families[version].get("connect", NOTHING).failed
@@ -37,12 +41,13 @@ def _connects_failing(facts: Facts) -> Finding | None:
         if failed == bad and others.count:
             counter.append(f"only IPv{version} connects fail; IPv{other} works")
     return Finding(
-        severity=graded(all_, bad >= limits.critical_ratio * all_),
-        title=f"TCP connects fail: {bad:,} of {all_:,} ({percent(bad / all_)})",
+        severity=severity,
+        title=f"TCP connects fail: {bad:,} of {all_:,} ({percent(bad / all_)})"
+        + blamed(facts, "peer", _failed, bad, "to"),
         evidence=(
             f"failed {share_of(bad, all_, 'connects', limits.connect_failed_ratio)}",
             f"by error: {listed(list(connects.errors.items()))}",
-            f"most failures: {most}",
+            f"most failures: {worst(facts, 'peer', _failed)}",
         ),
         counter_evidence=tuple(counter),
         next_step=_connect_advice(connects),
@@ -70,7 +75,8 @@ def _connect_target_failing(facts: Facts) -> Finding | None:
     name = facts.peers.with_name
     failing = sum(bad for bad, _ in dead.values())
     begun = sum(attempts for _, attempts in dead.values())
-    targets = "1 target" if len(dead) == 1 else f"{len(dead):,} targets"
+    only = shortened(name(next(iter(dead))))
+    targets = only if len(dead) == 1 else f"{len(dead):,} targets"
     return Finding(
         severity="info",
         title=f"TCP connects to {targets} fail: {failing:,} of {begun:,}",
@@ -110,6 +116,7 @@ def _connects_slow(facts: Facts) -> Finding | None:
         next_step="Compare with the round-trip time to the same peers: if that is short, the "
         "server's accept queue is full or first packets are lost.",
         explained_by=("retransmits",) if p95 >= LOST_SYN_SECONDS else (),
+        by=("peer", "to"),
     )
 
 
@@ -126,12 +133,13 @@ def _rtt_spikes(facts: Facts) -> Finding | None:
     multiple = spikes / all_ / max(limits.rtt_spikes_ratio, 1e-9)
     return Finding(
         severity=graded(all_, multiple >= limits.critical_multiple),
-        title=f"TCP round trips with spikes: {spikes:,} of {all_:,} ({percent(spikes / all_)})",
+        title=f"TCP round trips with spikes: {spikes:,} of {all_:,} ({percent(spikes / all_)})"
+        + blamed(facts, "peer", _count_of("rtt_spike"), spikes, "to"),
         evidence=(
             f"{spike} the connection's shortest, in "
             f"{share_of(spikes, all_, 'round trips', limits.rtt_spikes_ratio)}",
             f"longest round trip {seconds(longest)}",
-            f"most spikes: {worst(facts, 'peer', lambda row: row.get('rtt_spike', NOTHING).count)}",
+            f"most spikes: {worst(facts, 'peer', _count_of('rtt_spike'))}",
         ),
         counter_evidence=(f"half of the round trips took at most {seconds(median)}",)
         if median is not None
@@ -161,10 +169,11 @@ def _retransmits(facts: Facts) -> Finding | None:
         return _slow_to_acknowledge(again, all_, limits.retransmits_ratio)
     return Finding(
         severity=graded(all_, multiple >= limits.critical_multiple),
-        title=f"TCP segments sent again: {again:,} of about {all_:,} ({percent(again / all_)})",
+        title=f"TCP segments sent again: {again:,} of about {all_:,} ({percent(again / all_)})"
+        + blamed(facts, "peer", _count_of("retransmit"), again, "to"),
         evidence=(
             f"sent again about {share_of(again, all_, 'segments', limits.retransmits_ratio)}",
-            f"most: {worst(facts, 'peer', lambda row: row.get('retransmit', NOTHING).count)}",
+            f"most: {worst(facts, 'peer', _count_of('retransmit'))}",
         ),
         counter_evidence=("the number of segments is estimated from calls and bytes",),
         next_step="Packets are lost: look for drops on the interfaces of both nodes, for a full "
@@ -198,10 +207,11 @@ def _resets(facts: Facts) -> Finding | None:
         return None
     return Finding(
         severity="warning",
-        title=f"TCP connections reset by the peer: {resets:,} of {all_:,}",
+        title=f"TCP connections reset by the peer: {resets:,} of {all_:,}"
+        + blamed(facts, "peer", _count_of("reset"), resets, "by"),
         evidence=(
             f"reset {share_of(resets, all_, 'connections', limits.resets_ratio)}",
-            f"most: {worst(facts, 'peer', lambda row: row.get('reset', NOTHING).count)}",
+            f"most: {worst(facts, 'peer', _count_of('reset'))}",
         ),
         counter_evidence=("some clients and health checks end every connection by a reset",),
         next_step="Look in the peers' logs for crashes, restarts and idle timeouts shorter than "
@@ -210,6 +220,14 @@ def _resets(facts: Facts) -> Finding | None:
         impact=resets / all_ / max(limits.resets_ratio, 1e-9),
         by_target=shares(ledger.targets, lambda sums: sums.total("reset").count),
     )
+
+
+def _failed(row: Row) -> int:
+    return row.get("connect", NOTHING).failed
+
+
+def _count_of(metric: str) -> Callable[[Row], int]:
+    return lambda row: row.get(metric, NOTHING).count
 
 
 TCP_RULES = (

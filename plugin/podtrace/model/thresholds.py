@@ -80,7 +80,7 @@ class Thresholds:
         10, "count", "multiple of their threshold from which latencies and packet loss are critical"
     )
     least_count: float = _limit(
-        3, "count", "bad operations below which there is no finding about them"
+        3, "count", "bad operations below which there is no finding, or info where all are bad"
     )
 
     def __post_init__(self) -> None:

@@ -35,9 +35,12 @@ def verdict(
     if problems:
         lines = _problem_lines(problems, subject)
     else:
-        lines = [_quiet_line(window, summary, len(issues), subject)]
+        lines = [_quiet_line(window, summary, subject, bool(issues))]
         if summary.events == 0:
             lines.append(_idle_line(cpu))
+        elif issues:
+            remark = "Remark" if len(issues) == 1 else f"{len(issues)} remarks"
+            lines.append(f"{remark}: {_named(issues)}.")
     if doubt:
         lines.append(doubt)
     return Verdict(status=_status(worst, window, summary), lines=tuple(lines))
@@ -57,21 +60,25 @@ def _problem_lines(problems: Sequence[Issue], subject: str | None) -> list[str]:
     where = f"{subject}: " if subject else ""
     lines = [f"{first.severity.capitalize()}: {where}{first.title}."]
     if others:
-        named = "; ".join(issue.title for issue in others[:2])
-        rest = len(others) - 2
-        lines.append(f"Also: {named}; and {rest} more." if rest > 0 else f"Also: {named}.")
+        lines.append(f"Also: {_named(others)}.")
     return lines
 
 
-def _quiet_line(window: Window, summary: Summary, remarks: int, subject: str | None) -> str:
+def _named(issues: Sequence[Issue]) -> str:
+    named = "; ".join(issue.title for issue in issues[:2])
+    rest = len(issues) - 2
+    return f"{named}; and {rest} more" if rest > 0 else named
+
+
+def _quiet_line(window: Window, summary: Summary, subject: str | None, has_remarks: bool) -> str:
     if summary.events is None:
         return "Nothing was measured, so nothing can be said."
     length = seconds(round(window.seconds, 1 if window.seconds >= 1 else 3))
     where = f" in {subject}" if subject else ""
     if not summary.events:
         return f"Nothing happened{where} in {length}: it is idle, or it hangs."
-    text = f"No problem found{where} in {length} of {number(summary.events, 'event')}."
-    return f"{text} See {number(remarks, 'remark')} below." if remarks else text
+    found = "No warning" if has_remarks else "No problem found"
+    return f"{found}{where} in {length} of {number(summary.events, 'event')}."
 
 
 def _idle_line(cpu: Cpu | None) -> str:

@@ -15,6 +15,8 @@ END_REASONS = {
     "command_exited": "the command ended",
 }
 """Words for the reasons with which a tracer ends."""
+LONGEST_NAME = 60
+"""Characters of a name that a traced process chose, inside a sentence."""
 MOST_NODES = 3
 """Nodes that a sentence names; of more it gives the number."""
 
@@ -39,6 +41,13 @@ def number(count: float, singular: str, plural: str | None = None) -> str:
     """Return `1 query`, `5,000 queries`."""
     noun = singular if count == 1 else plural or singular + "s"
     return f"{count:,.0f} {noun}"
+
+
+def shortened(name: str) -> str:
+    """Return a name of any length as it fits into a sentence; both of its ends tell something."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[: LONGEST_NAME // 2 - 3]}...{name[-LONGEST_NAME // 2 :]}"
 
 
 def end_reason(reason: str) -> str:

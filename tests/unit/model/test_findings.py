@@ -113,13 +113,16 @@ def test_healthy_run_has_nothing_above_info() -> None:
     assert [issue.id for issue in found.issues] == ["dns_search_list"]
     assert found.issues[0].severity == "info"
     assert found.verdict.status == "info"
-    assert found.verdict.lines[0].startswith("No problem found in 1 s of ")
+    assert found.verdict.lines[0].startswith("No warning in 1 s of ")
+    assert found.verdict.lines[1] == f"Remark: {found.issues[0].title}."
 
 
 def test_search_list_misses_speak_against_dns_errors() -> None:
     found = with_fault(*FAULTS["dns_errors"])
     first = found.issues[0]
     assert "30 of 50 answers" in first.evidence[0]
+    assert first.title.endswith(", all for gone.example")
+    assert first.evidence[-1] == "most errors: gone.example 30"
     assert any(
         "12 further NXDOMAIN answers are left out" in text for text in first.counter_evidence
     )
@@ -188,7 +191,7 @@ def connects(good: int, bad: int, peer: str = PEER, error: str = "ECONNREFUSED")
 def test_dead_target_among_many_good_connects_is_told_as_info() -> None:
     [found] = issues(connects(200, 0), connects(0, 5, peer="10.0.0.9:81"))
     assert (found.id, found.severity) == ("connect_target_failing", "info")
-    assert found.title == "TCP connects to 1 target fail: 5 of 5"
+    assert found.title == "TCP connects to 10.0.0.9:81 fail: 5 of 5"
     assert "10.0.0.9:81 5" in " ".join(found.evidence)
     assert "threshold 50 %" in " ".join(found.evidence)
 
@@ -200,8 +203,9 @@ def test_target_that_fails_now_and_then_is_not_told() -> None:
 @pytest.mark.parametrize(
     ("good", "bad", "severity"),
     [
-        (0, 1, None),
-        (0, 2, None),
+        (0, 1, "info"),
+        (0, 2, "info"),
+        (1, 2, None),
         (0, 3, "warning"),
         (6, 3, "warning"),
         (28, 3, None),
@@ -229,6 +233,105 @@ def test_one_slow_operation_of_one_is_no_finding(metric: str) -> None:
     assert [issue.severity for issue in issues(series(metric, duration_ns=[30 * SECOND] * 10))] == [
         "critical"
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "title"),
+    [
+        (
+            series("dns", name="nx.example", duration_ns=[MS] * 2, errors={"NXDOMAIN": 2}),
+            "DNS answers with an error code: 2 of 2 (100 %), all for nx.example",
+        ),
+        (
+            series("dns_timeout", name="lost.example", count=1),
+            "DNS queries without an answer: 1 of 1 (100 %), all for lost.example",
+        ),
+        (connects(0, 2), f"TCP connects fail: 2 of 2 (100 %), all to {PEER}"),
+        (
+            series("write", count=0, errors={"ENOSPC": 2}),
+            "File operations fail: 2 of 2 (100 %)",
+        ),
+    ],
+)
+def test_few_failures_are_told_where_nothing_succeeded(line: Line, title: str) -> None:
+    found = run([line]).snapshot()
+    [issue] = found.issues
+    assert (issue.title, issue.severity, issue.confidence) == (title, "info", "low")
+    assert found.verdict.status == "info"
+    assert found.verdict.lines[1] == f"Remark: {title}."
+    good = series(line["metric"], count=1, duration_ns=MS)
+    if line["metric"] == "dns_timeout":
+        good = series("dns", count=1, duration_ns=MS)
+    assert issues(line, good) == ()
+
+
+def test_least_count_of_the_user_still_keeps_failures_from_being_a_warning() -> None:
+    assert [item.severity for item in issues(connects(0, 30), least_count=100)] == ["info"]
+    assert issues(connects(1, 30), least_count=100) == ()
+
+
+@pytest.mark.parametrize(
+    ("bad", "end"),
+    [
+        ((9, 0), ", all to 10.0.0.2:81"),
+        ((7, 2), ", 7 of them to 10.0.0.2:81"),
+        ((5, 5), ""),
+        ((4, 3, 3), ""),
+    ],
+)
+def test_title_names_the_target_that_most_failures_are_of(bad: tuple[int, ...], end: str) -> None:
+    lines = [connects(0, count, peer=f"10.0.0.{2 + place}:81") for place, count in enumerate(bad)]
+    [found] = issues(*lines)
+    assert found.title == f"TCP connects fail: {sum(bad)} of {sum(bad)} (100 %){end}"
+
+
+def test_title_shortens_what_a_process_chose() -> None:
+    name = f"begin.{'x' * 200}.end"
+    [found] = issues(series("dns", name=name, duration_ns=[MS] * 5, errors={"SERVFAIL": 5}))
+    assert found.title.startswith("DNS answers with an error code: 5 of 5 (100 %), all for begin.x")
+    assert found.title.endswith("x.end")
+    assert len(found.title) < 120
+
+
+@pytest.mark.parametrize(
+    ("lines", "title"),
+    [
+        (
+            [
+                series("dns", name="slow.example", duration_ns=[300 * MS] * 20),
+                series("dns", name="also.example", duration_ns=[300 * MS] * 5),
+            ],
+            "DNS answers are slow: 95th percentile 294 ms, 20 of the 25 slow ones for slow.example",
+        ),
+        (
+            [series("connect", peer=PEER, duration_ns=[500 * MS] * 5)],
+            f"TCP connects are slow: 95th percentile 495 ms, all slow ones to {PEER}",
+        ),
+        (
+            [
+                series("fsync", duration_ns=[120 * MS] * 8),
+                series("file", path="/var/lib/db/wal", count=8, max_ns=120 * MS),
+                series("file", path="/etc/hosts", count=900, max_ns=2 * MS),
+            ],
+            "fsyncs are slow: 95th percentile 120 ms, slowest file /var/lib/db/wal",
+        ),
+    ],
+)
+def test_title_names_what_is_slow(lines: list[Line], title: str) -> None:
+    assert issues(*lines)[0].title == title
+
+
+def test_server_that_refuses_queries_is_told() -> None:
+    asked = series("dns_query", count=2, name="db.example")
+    refused = series("socket", count=2, errors={"ECONNREFUSED": 2})
+    open_ = {"gauges": {"dns_pending": 2}}
+    [quiet] = run([asked], open_).snapshot().issues
+    assert quiet.title == "DNS queries without an answer so far: 2 of 2, all for db.example"
+    assert "Trace for longer" in quiet.next_step
+    [found] = run([asked, refused], open_).snapshot().issues
+    assert found.title == quiet.title
+    assert "2 calls on sockets that are no TCP were refused" in found.evidence[1]
+    assert "/etc/resolv.conf" in found.next_step
 
 
 def test_only_one_ip_version_failing_is_told() -> None:

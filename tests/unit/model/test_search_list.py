@@ -52,9 +52,9 @@ def table(**answers: str) -> LabelTable:
     ],
 )
 def test_misses(answers: dict[str, str], misses: int) -> None:
-    assert search_list_misses(table(**answers).rows) == misses
+    assert sum(search_list_misses(table(**answers).rows).values()) == misses
 
 
 def test_long_hostile_names_are_quick() -> None:
     names = {".".join([str(number), *"abcdefghij" * 12]): "NXDOMAIN" for number in range(900)}
-    assert search_list_misses(table(**names, ok="NOERROR").rows) == 0
+    assert search_list_misses(table(**names, ok="NOERROR").rows) == {}
