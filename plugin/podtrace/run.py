@@ -45,6 +45,9 @@ class View(Protocol):
     def idle(self, session: Session) -> None:
         """Nothing came for a moment."""
 
+    def ending(self) -> None:
+        """The end was asked for and may take a moment; called once."""
+
     def close(self) -> None:
         """Restore the terminal; called once, on every way out."""
 
@@ -125,6 +128,7 @@ class Run:
 
     def _follow(self) -> None:
         silent = 0.0
+        told_of_end = False
         before = self._clock()
         for chunk in self._source:
             if chunk:
@@ -137,6 +141,9 @@ class Run:
                 self._view.idle(self._session)
             if self._is_over(silent):
                 return
+            if self._stopping and not told_of_end:
+                told_of_end = True
+                self._view.ending()
             before = self._clock()
 
     def _take(self, chunk: bytes) -> None:

@@ -9,7 +9,7 @@ from typing import TextIO
 from podtrace.model.notable import Notable
 from podtrace.model.session import Session
 from podtrace.report.escape import printable
-from podtrace.report.messages import write_message
+from podtrace.report.messages import ENDING, write_ending, write_message
 from podtrace.report.style import style_for
 
 _NAME_CELLS = 20
@@ -32,6 +32,10 @@ class QuietView:
     def idle(self, session: Session) -> None:
         """Nothing is shown in between."""
 
+    def ending(self) -> None:
+        """Say so to whoever pressed Ctrl-C."""
+        write_ending()
+
     def close(self) -> None:
         """There is nothing to restore."""
 
@@ -53,7 +57,7 @@ class ProgressView:
     ) -> None:
         self._terminal = terminal
         self._style = style_for(terminal)
-        self._is_gone = False
+        self._is_gone = self._is_ending = False
         self._duration_ns = duration_ns
         self._clock = clock
         self._began: float | None = None
@@ -78,7 +82,7 @@ class ProgressView:
 
     def idle(self, session: Session) -> None:
         """Draw the line anew."""
-        if self._began is None:
+        if self._began is None or self._is_ending:
             return
         passed = self._clock() - self._began
         if len(session.targets) != self._targets:
@@ -91,6 +95,11 @@ class ProgressView:
         events = f"{session.ledger.events:,} events"
         line = f"tracing {self._name}{self._style.ellipsis} {how_long}, {events}"
         self._draw(f"{line}, Ctrl-C for the report now")
+
+    def ending(self) -> None:
+        """Say so in place of the progress."""
+        self._is_ending = True
+        self._draw(ENDING)
 
     def close(self) -> None:
         """Remove the line."""

@@ -84,6 +84,9 @@ class Watcher:
     def idle(self, session: Session) -> None:
         self.seen.append("idle")
 
+    def ending(self) -> None:
+        self.seen.append("ending")
+
     def close(self) -> None:
         self.seen.append("close")
 
@@ -180,6 +183,21 @@ def test_stop_reads_the_rest_of_the_stream() -> None:
     outcome = trace.execute()
     assert source.stopped
     assert (outcome.errors, outcome.session.ledger.ticks) == ([], 3)
+
+
+def test_view_says_once_that_the_end_was_asked_for() -> None:
+    source, view = ListSource([]), Watcher()
+    trace = Run(source, Session(), view, Output(io.StringIO()))
+
+    def deliver() -> Iterator[bytes]:
+        yield encoded(WHOLE[:3])
+        trace.stop()
+        yield from (b"", b"", encoded(WHOLE[3:]))
+
+    source.chunks = deliver()
+    trace.execute()
+    assert view.seen[:5] == ["begin", "tick 1 []", "idle", "ending", "idle"]
+    assert view.seen.count("ending") == 1
 
 
 def test_interrupt_before_the_first_tick_is_130() -> None:

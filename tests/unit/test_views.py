@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import io
 
+import pytest
+
 from factories import encoded, hello, series, stream, target, tick
 from podtrace.model.session import Session
-from podtrace.views import ProgressView
+from podtrace.report.plain_live import PlainLiveView
+from podtrace.run import View
+from podtrace.views import ProgressView, QuietView
 
 SECOND = 1_000_000_000
 
 
 class Terminal(io.StringIO):
     encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
 
     @property
     def lines(self) -> list[str]:
@@ -84,6 +91,31 @@ def test_line_is_removed_at_the_end() -> None:
     view.begin(session())
     view.close()
     assert terminal.lines[-1] == ""
+
+
+def test_first_interrupt_is_answered_in_place_of_the_progress() -> None:
+    terminal = Terminal()
+    view = ProgressView(terminal, SECOND, Clock())
+    view.begin(session())
+    view.ending()
+    view.update((), session())
+    assert terminal.lines[-1] == "ending; Ctrl-C again leaves at once"
+    view.close()
+    assert terminal.lines[-1] == ""
+
+
+@pytest.mark.parametrize("view", [QuietView(), PlainLiveView(lambda text: None)])
+@pytest.mark.parametrize(
+    ("stream", "told"), [(Terminal(), "ending; Ctrl-C again leaves at once\n"), (io.StringIO(), "")]
+)
+def test_first_interrupt_is_answered_on_a_terminal_alone(
+    view: View, stream: io.StringIO, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream.truncate(0)
+    stream.seek(0)
+    monkeypatch.setattr("sys.stderr", stream)
+    view.ending()
+    assert stream.getvalue() == told
 
 
 def test_terminal_that_went_away_does_not_end_the_trace() -> None:

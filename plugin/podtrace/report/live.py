@@ -14,7 +14,7 @@ from podtrace.model.notable import Notable
 from podtrace.model.session import Session
 from podtrace.report.live_frame import Frame, FrameBuilder
 from podtrace.report.live_layout import filled, frame_lines
-from podtrace.report.messages import write_message
+from podtrace.report.messages import ENDING, write_message
 from podtrace.report.paint import painted_frame
 from podtrace.report.screen import Screen
 from podtrace.report.style import style_for
@@ -49,6 +49,7 @@ class LiveView:
         self._drawn_at = 0.0
         self._drawn_size: os.terminal_size | None = None
         self._stale = True
+        self._is_ending = False
         self._screen.open()
         self._draw()
 
@@ -82,6 +83,11 @@ class LiveView:
             return
         self._draw()
 
+    def ending(self) -> None:
+        """Say so at the foot of the screen."""
+        self._is_ending = True
+        self._draw()
+
     def close(self) -> None:
         """Give the terminal back; further calls do nothing."""
         self._screen.close()
@@ -98,6 +104,8 @@ class LiveView:
             lines = filled(waiting, style, size.lines)
         else:
             lines = frame_lines(self._frame, now - self._began, style, size.lines)
+        if self._is_ending:
+            lines[-1:] = [style.text(ENDING, style.width)]
         self._screen.draw(painted_frame(lines, self._environment))
         self._drawn_at = now
         self._drawn_size = size

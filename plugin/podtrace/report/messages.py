@@ -7,6 +7,14 @@ from contextlib import suppress
 
 from podtrace.report.escape import printable
 
+ENDING = "ending; Ctrl-C again leaves at once"
+
+
+def write_ending() -> None:
+    """Say on a terminal that the first Ctrl-C was heard: a traced command may take its time."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        write_message(ENDING)
+
 
 def write_message(text: str) -> None:
     """Write one line on standard error, made safe for a terminal; a closed one is no fault."""

@@ -12,7 +12,7 @@ from podtrace.model.session import Session
 from podtrace.model.snapshot import Snapshot
 from podtrace.report.events import is_notable, timed_sentence
 from podtrace.report.instants import time_of_day
-from podtrace.report.messages import write_message
+from podtrace.report.messages import write_ending, write_message
 from podtrace.report.prose import plural
 from podtrace.report.quantities import count, duration, percent, rate
 from podtrace.report.sections.overview import target_name
@@ -82,6 +82,10 @@ class PlainLiveView:
 
     def idle(self, session: Session) -> None:
         """There is nothing to say while nothing comes."""
+
+    def ending(self) -> None:
+        """Say so to whoever pressed Ctrl-C; it is no part of the view's lines."""
+        write_ending()
 
     def close(self) -> None:
         """There is nothing to give back."""

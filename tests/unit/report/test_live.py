@@ -280,6 +280,8 @@ def test_view_follows_the_size_and_the_time_without_new_data(terminal: tuple[int
         now[0] += 1.0
         view.idle(session)
         assert "0:01" in drawn(master)
+        view.ending()
+        assert "ending; Ctrl-C again leaves at once" in drawn(master).rpartition("\r\n")[2]
         view.close()
 
 
