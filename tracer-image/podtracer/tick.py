@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import time
 from collections import defaultdict
 from collections.abc import Iterable
@@ -144,7 +145,8 @@ class Tables:
             "start_ns": self._wall(process.start_ns),
             "exit_ns": self._wall(process.exit_ns),
             "exit_code": process.exit_code,
-            "entered": process.entered,
+            # The tracer itself puts COMMAND, its child, into the cgroup.
+            "entered": process.entered and process.parent != os.getpid(),
         }
 
     def _add_series(self, stream: Stream, groups: dict[GroupKey, Group]) -> None:

@@ -161,6 +161,12 @@ def test_cpu_time_below_zero_is_taken_off_the_next_tick(machine: Machine) -> Non
     assert [line["sum_ns"] for line in machine.lines("series", now_ns=3 * SECOND)] == [10]
 
 
+def test_command_does_not_come_from_outside(machine: Machine) -> None:
+    machine.process(100, process_value(b"app", parent=os.getpid(), entered=True))
+    machine.process(101, process_value(b"sh", parent=os.getpid() + 1, entered=True))
+    assert [line["entered"] for line in machine.lines("process")] == [False, True]
+
+
 def test_a_process_line_has_wall_clock_times_and_its_container(machine: Machine) -> None:
     machine.process(100, process_value(b"app", pid=11, parent=40, target=2, entered=True))
     machine.process(
