@@ -96,7 +96,10 @@ def _period(snapshot: Snapshot) -> str:
 def _errors(errors: int | None, events: int | None) -> str:
     if errors is None:
         return "not measured"
-    return f"{count(errors)} ({percent(errors / events)} of events)" if events else count(errors)
+    if not errors or not events:
+        return count(errors)
+    failed = plural(errors, "failed event")
+    return f"{failed} ({percent(errors / events)}); opens of missing files aside"
 
 
 def _operations(operations: Operations) -> str:
