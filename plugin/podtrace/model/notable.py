@@ -12,7 +12,10 @@ from podtrace.model.processes import Process
 
 @dataclass(frozen=True)
 class Notable:
-    """One event line; `event` is one of the names in wire/schema.py, or one of a newer tracer."""
+    """One event line; `event` is one of the names in wire/schema.py, or one of a newer tracer.
+
+    `times` is how many equal ones it stands for, `duration_seconds` then the longest of theirs.
+    """
 
     time_ns: int
     event: str
@@ -33,6 +36,7 @@ class Notable:
     exit_code: int | None
     count: int | None
     detail: str | None
+    times: int = 1
 
 
 def notable(line: dict[str, Any], process: Process, pod: str | None, peers: PeerNames) -> Notable:

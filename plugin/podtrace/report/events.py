@@ -49,9 +49,11 @@ def is_notable(event: Notable) -> bool:
 def sentence_of(event: Notable, style: Style = PLAIN) -> str:
     """Return an event as `refused: connect to 10.0.0.5:5432 by nginx (pid 12) after 400 µs`.
 
-    An event in a pod begins with `[web-0/main] `, the pod and the container.
+    An event in a pod begins with `[web-0/main] `, the pod and the container; one that stands for
+    several with `x30 `, their number.
     """
-    return style.text(f"{_place(event)}{_SENTENCES.get(event.event, _other)(event)}")
+    times = f"x{count(event.times)} " if event.times > 1 else ""
+    return style.text(f"{times}{_place(event)}{_SENTENCES.get(event.event, _other)(event)}")
 
 
 def timed_sentence(event: Notable, style: Style = PLAIN) -> str:
@@ -176,7 +178,9 @@ def _short(text: str | None, absent: str = "(unknown)", longest: int = _LONGEST_
 
 def _took(event: Notable) -> str:
     seconds = event.duration_seconds
-    return duration(seconds) if seconds is not None else "an unknown time"
+    if seconds is None:
+        return "an unknown time"
+    return f"up to {duration(seconds)}" if event.times > 1 else duration(seconds)
 
 
 def _after(event: Notable, word: str = "after") -> str:

@@ -1,17 +1,18 @@
 """What one frame of the live view shows, apart from how it is drawn."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from podtrace.model.notable import Notable
 from podtrace.model.recent import RecentKind
 from podtrace.model.session import Session
 from podtrace.model.snapshot import Snapshot
+from podtrace.report.event_groups import EventGroups
 from podtrace.report.events import is_notable, timed_sentence
 from podtrace.report.style import Style
 
 RECENT_SECONDS = 10
-KEPT_SENTENCES = 60
+KEPT_EVENTS = 60
 LISTED_ROWS = 8
 
 _KINDS = (
@@ -59,23 +60,30 @@ class Frame:
 
 
 class FrameBuilder:
-    """Makes frames of a session and remembers the latest notable events as sentences."""
+    """Makes frames of a session and remembers the latest notable events, equal ones as one."""
 
     def __init__(self, style: Style) -> None:
         self._style = style
-        self._sentences: list[str] = []
+        self._groups = EventGroups(KEPT_EVENTS)
 
     def note(self, events: Sequence[Notable]) -> None:
         """Take the events of new ticks, oldest first."""
-        latest = [event for event in events if is_notable(event)][-KEPT_SENTENCES:]
-        self._sentences += [timed_sentence(event, self._style) for event in latest]
-        del self._sentences[:-KEPT_SENTENCES]
+        for event in events:
+            if is_notable(event):
+                self._groups.add(event)
 
     def frame(self, session: Session) -> Frame:
         """Return what there is to show now."""
         snapshot = session.snapshot(rows=LISTED_ROWS)
         lately = session.recent(RECENT_SECONDS)
         by_metric = {kind.metric: kind for kind in lately.kinds}
+        timeouts = by_metric.get("dns_timeout")
+        if timeouts is not None:
+            # A look-up that nobody answered is one, too; it has no latency.
+            answers = by_metric.setdefault("dns", timeouts)
+            if answers is not timeouts:
+                both = answers.per_second + timeouts.per_second
+                by_metric["dns"] = replace(answers, per_second=both)
         return Frame(
             snapshot=snapshot,
             recent_seconds=lately.seconds,
@@ -84,7 +92,7 @@ class FrameBuilder:
                 _kind(name, by_metric.get(metric), section, snapshot, _errors(session, metric))
                 for metric, name, section in _KINDS
             ),
-            notable=tuple(self._sentences),
+            notable=tuple(timed_sentence(event, self._style) for event in self._groups),
         )
 
 

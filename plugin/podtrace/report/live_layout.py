@@ -18,9 +18,8 @@ from podtrace.report.sections.pods import has_several_pods, pod_of
 from podtrace.report.style import Style
 from podtrace.report.table import INDENT, Cell, name, number, table
 
-LEAST_WIDTH = 60
-LEAST_HEIGHT = 15
 _WIDE = 110
+_ROOMY = 70
 _LIST = 8
 _LEAST_PODS, _MOST_PODS = 3, 6
 _KINDS_SHARE = 14
@@ -52,12 +51,8 @@ def _header(frame: Frame, elapsed_seconds: float, style: Style) -> list[str]:
     own = f"cost {percent(cpu / 100)} CPU" if cpu is not None else "cost unknown"
     if quality.tracer_memory_bytes is not None:
         own += f", {size(quality.tracer_memory_bytes)}"
-    figures = [
-        span(elapsed_seconds),
-        f"{rate(frame.recent_events_per_second)} events",
-        lost,
-        own,
-    ]
+    speed = f"{rate(frame.recent_events_per_second)} events"
+    figures = [span(elapsed_seconds), speed, lost, own]
     lines = _joined(target_name(frame.snapshot.target), figures, style)
     trouble = [f"{section.section} {section.state}" for section in quality.degraded_sections]
     broken = sum(probe.state != "attached" for probe in quality.probes)
@@ -113,7 +108,7 @@ def _kinds(frame: Frame, style: Style, room: int) -> list[str]:
         number("p50", 7),
         number("p99", 7),
         number("max", 7),
-        number("all err"),
+        number("errors so far" if style.width >= _ROOMY else "all err"),
     )
     return table(columns, rows, style)
 
@@ -293,7 +288,9 @@ def _list(
 def _events(frame: Frame, style: Style, room: int) -> list[str]:
     if room < 3:
         return []
-    heading = ["", INDENT + EVENTS_HEADING]
+    hidden = frame.snapshot.quality.suppressed
+    more = f" ({count(hidden)} more are in the counts alone)" if hidden else ""
+    heading = ["", style.clip(f"{INDENT}{EVENTS_HEADING}{more}")]
     if not frame.notable:
         return [*heading, f"{INDENT}none so far"]
     latest = frame.notable[-(room - len(heading)) :]

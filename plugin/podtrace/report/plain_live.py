@@ -10,6 +10,7 @@ from podtrace.model.notable import Notable
 from podtrace.model.recent import Recent
 from podtrace.model.session import Session
 from podtrace.model.snapshot import Snapshot
+from podtrace.report.event_groups import EventGroups
 from podtrace.report.events import is_notable, timed_sentence
 from podtrace.report.instants import time_of_day
 from podtrace.report.messages import write_ending, write_message
@@ -60,10 +61,14 @@ class PlainLiveView:
 
     def update(self, events: Sequence[Notable], session: Session) -> None:
         """Write the notable events of new ticks, and the summary when it is time."""
-        notable = [event for event in events if is_notable(event)]
+        groups = EventGroups(max(len(events), 1))
+        for event in filter(is_notable, events):
+            groups.add(event)
+        notable = list(groups)
         lines = [timed_sentence(event, self._style) for event in notable[:MOST_EVENTS]]
-        if len(notable) > MOST_EVENTS:
-            hidden = plural(len(notable) - MOST_EVENTS, "notable event")
+        rest = sum(event.times for event in notable[MOST_EVENTS:])
+        if rest:
+            hidden = plural(rest, "notable event")
             lines.append(f"{self._style.ellipsis} and {hidden} more")
         if self._told:
             lines = [*self._newcomers(session), *lines]

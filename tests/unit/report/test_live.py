@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import factories
+from podtrace.model.notable import Notable
 from podtrace.model.session import Session
 from podtrace.report.escape import cell_width
 from podtrace.report.live import LiveView
@@ -311,11 +312,65 @@ def test_plain_view_writes_a_line_for_each_notable_event_and_sums_up() -> None:
 def test_storm_of_events_is_cut_and_counted() -> None:
     written: list[str] = []
     view = PlainLiveView(written.append, Style(unicode=False))
-    view.update([examples.notable("reset", peer="\x1b[2J")] * (MOST_EVENTS + 7), Session())
+    storm = [
+        examples.notable("reset", peer=f"\x1b[2J:{number}") for number in range(MOST_EVENTS + 7)
+    ]
+    view.update([*storm, storm[-1]], Session())
     lines = "".join(written).splitlines()
     assert len(lines) == MOST_EVENTS + 1
-    assert lines[-1] == "... and 7 notable events more"
-    assert r"connection reset by \x1b[2J: nginx (pid 12)" in lines[0]
+    assert lines[-1] == "... and 8 notable events more"
+    assert r"connection reset by \x1b[2J:0: nginx (pid 12)" in lines[0]
+
+
+def refused(pid: int, seconds: float, peer: str = "10.0.0.1:80") -> Notable:
+    fields = {"peer": peer, "error": "ECONNREFUSED", "pid": pid, "duration_seconds": seconds}
+    return examples.notable("connect_failed", **fields)
+
+
+def test_equal_events_take_one_line() -> None:
+    written: list[str] = []
+    events = [refused(number, number / 1000) for number in range(1, 31)]
+    events.insert(7, refused(12, 0.001, peer="10.0.0.2:81"))
+    PlainLiveView(written.append).update(events, Session())
+    lines = [line[9:] for line in "".join(written).splitlines()]
+    assert lines == [
+        "refused: connect to 10.0.0.2:81 by nginx (pid 12) after 1.00 ms",
+        "x30 refused: connect to 10.0.0.1:80 by nginx after up to 30.0 ms",
+    ]
+
+
+def test_equal_events_of_all_ticks_are_one_in_the_frame() -> None:
+    builder = FrameBuilder(Style())
+    session = Session()
+    session.fold(busy_stream())
+    for _ in range(3):
+        builder.note([refused(12, 0.001), refused(12, 0.002)])
+    [line] = builder.frame(session).notable
+    assert line[9:] == "x6 refused: connect to 10.0.0.1:80 by nginx (pid 12) after up to 2.00 ms"
+
+
+def test_frame_says_how_many_events_it_does_not_know() -> None:
+    frame = busy_frame()
+    quality = dataclasses.replace(frame.snapshot.quality, suppressed=4321)
+    snapshot = dataclasses.replace(frame.snapshot, quality=quality)
+    lines = frame_lines(dataclasses.replace(frame, snapshot=snapshot), 12.0, Style(), 40)
+    assert f"  {EVENTS_HEADING} (4,321 more are in the counts alone)" in lines
+    heading = [line for line in lines if line.split()[-3:] == ["errors", "so", "far"]]
+    assert len(heading) == 1
+
+
+@pytest.mark.parametrize("answers", [0, 5])
+def test_look_ups_without_an_answer_count_in_the_rate(answers: int) -> None:
+    series = [factories.series("dns", answers, duration_ns=9_000_000)] if answers else []
+    ticks = [
+        factories.tick(*series, factories.series("dns_timeout", 2, name="a.example"))
+        for _ in range(10)
+    ]
+    session = Session()
+    session.fold(factories.stream(factories.hello(), *ticks))
+    dns = FrameBuilder(Style()).frame(session).kinds[0]
+    assert (dns.name, dns.errors) == ("DNS look-up", 20)
+    assert dns.per_second == pytest.approx(answers + 2)
 
 
 def pod(number: int) -> factories.Line:
