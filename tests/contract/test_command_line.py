@@ -115,6 +115,22 @@ def test_launcher_works_through_a_link_and_from_anywhere(tmp_path: Path) -> None
         assert done.stdout.startswith(f"podtrace {VERSION}"), done.stderr
 
 
+def test_checkout_without_its_packages_says_how_to_get_them() -> None:
+    program = ROOT / "plugin/podtrace/__main__.py"
+    # -S: without the packages that are installed.
+    done = subprocess.run(
+        [sys.executable, "-S", program, "version"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines() == [
+        f"error: this Python has no module click, which podtrace needs ({sys.executable})",
+        f"hint: run `make deps` in {ROOT} once",
+    ]
+
+
 def test_launcher_has_no_logic() -> None:
     lines = LAUNCHER.read_text().splitlines()
     assert len(lines) <= 8
