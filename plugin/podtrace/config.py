@@ -140,7 +140,7 @@ def parse_value(value: Any, limit: Limit, what: str) -> float:
         raise UsageError(f"{what}: this is no {limit.unit}", _advice(limit, what))
     if limit.unit == "seconds":
         if isinstance(value, str):
-            return parse_duration(value, what) / _NANOSECONDS
+            return parse_duration(value, what, prefers_ms=True) / _NANOSECONDS
         number = float(value)
     else:
         text = str(value).strip()

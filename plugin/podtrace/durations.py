@@ -26,37 +26,42 @@ _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
 
 
-def parse_duration(text: str, what: str, longest_ns: int = LONGEST_NS) -> int:
+def parse_duration(
+    text: str, what: str, longest_ns: int = LONGEST_NS, *, prefers_ms: bool = False
+) -> int:
     """Return a duration such as `20s`, `1m30s`, `500ms` or `1h` in nanoseconds.
 
     Args:
         text: what the user wrote.
         what: the option or key that it was written for, for the error.
         longest_ns: the longest duration that is allowed.
+        prefers_ms: it is one of milliseconds, as most of a latency are; for the error.
 
     Raises:
         UsageError: there is no unit, the text is no duration, or it is not above zero and at most
             `longest_ns`.
     """
     shown = f"{what} {text[:40]}"
+    examples = "250ms or 1.5s" if prefers_ms else "20s or 1m30s"
     value = text.strip()
     if _NUMBER.fullmatch(value) and value.strip("+-0.") != "":
         unsigned = value.lstrip("+-")
-        raise UsageError(
-            f"{shown}: the unit is missing", f"write {what} {unsigned}s for seconds, {unsigned}m "
-            "for minutes"
-        )  # fmt: skip
+        units = f"{unsigned}s for seconds, {unsigned}m for minutes"
+        if prefers_ms:
+            units = f"{unsigned}ms for milliseconds, {unsigned}s for seconds"
+        raise UsageError(f"{shown}: the unit is missing", f"write {what} {units}")
     sign = value[:1] if value[:1] in "+-" else ""
     body = value[len(sign) :]
     parts = _PART.findall(body)
     if body in ("0", "0.0"):
         parts = [("0", "s")]
     elif not parts or "".join(number + unit for number, unit in parts) != body:
-        raise UsageError(f"{shown}: this is no duration", f"write for example {what} 20s or 1m30s")
+        raise UsageError(f"{shown}: this is no duration", f"write for example {what} {examples}")
     total = int(sum(Decimal(number) * NANOSECONDS[unit] for number, unit in parts))
     if sign == "-" or total <= 0:
         raise UsageError(
-            f"{shown}: the duration must be longer than zero", f"write for example {what} 20s"
+            f"{shown}: the duration must be longer than zero",
+            f"write for example {what} {examples.partition(' ')[0]}",
         )
     if total > longest_ns:
         limit = format_duration(longest_ns)
