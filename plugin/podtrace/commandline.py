@@ -18,11 +18,33 @@ HELP_WIDTH = 80
 
 
 class Option(click.Option):
-    """An option that is listed under a heading of its own in the help."""
+    """An option that is listed under a heading of its own in the help.
 
-    def __init__(self, *args: Any, section: str = "Options", **kwargs: Any) -> None:
+    One with the section None is told of in the usage text; only a completion shows its help.
+    """
+
+    def __init__(self, *args: Any, section: str | None = "Options", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.section = section
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Return the option's words for the help's list, None where it is not in there."""
+        return None if self.section is None else super().get_help_record(ctx)
+
+
+class FileName(click.ParamType):  # type: ignore[type-arg]
+    """A path, which a shell completes; `kind` is file or dir."""
+
+    name = "file"
+
+    def __init__(self, kind: str = "file") -> None:
+        self.kind = kind
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Leave it to the shell."""
+        return [CompletionItem(incomplete, type=self.kind)]
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]
@@ -56,8 +78,8 @@ class Command(click.Command):
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
             if record is not None and isinstance(param, click.Option):
-                section = param.section if isinstance(param, Option) else "Options"
-                sections.setdefault(section, []).append(record)
+                section = param.section if isinstance(param, Option) else None
+                sections.setdefault(section or "Options", []).append(record)
         for section, records in sections.items():
             with formatter.section(section):
                 formatter.write_dl(records, col_max=28)

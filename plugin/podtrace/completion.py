@@ -19,8 +19,7 @@ from podtrace.report.escape import printable
 
 _NO_SPACE = 2
 _NO_FILES = 4
-_FILE_OPTIONS = ("--record", "--kubeconfig", "--config", "--certificate-authority",
-                 "--client-certificate", "--client-key")  # fmt: skip
+_DIRECTORIES_ALONE = 16
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,8 +45,11 @@ def answer(words: Sequence[str]) -> str:
         # The user is typing, and wants no error now.
         items = []
     directive = _NO_FILES
-    if _wants_file(before, last) or any(item.type in ("file", "dir") for item in items):
+    # Behind -- stands a command of this machine.
+    if "--" in before or any(item.type == "file" for item in items):
         directive = 0
+    elif any(item.type == "dir" for item in items):
+        directive = _DIRECTORIES_ALONE
     values = [item for item in items if item.type == "plain"]
     if values and all(str(item.value).endswith("/") for item in values):
         directive |= _NO_SPACE
@@ -62,10 +64,3 @@ def _items(before: Sequence[str], last: str) -> Sequence[CompletionItem]:
     if "--" in before:
         return []
     return ShellComplete(root_command(), {}, PROGRAM, "").get_completions(list(before), last)
-
-
-def _wants_file(before: Sequence[str], last: str) -> bool:
-    """Tell whether a path is being typed, or a command of this machine."""
-    option = last.partition("=")[0] if "=" in last else (before[-1] if before else "")
-    words = [word for word in before if not word.startswith("-")]
-    return option in _FILE_OPTIONS or "--" in before or words[:1] == ["replay"]

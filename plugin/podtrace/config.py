@@ -19,7 +19,7 @@ from typing import Any
 
 import click
 
-from podtrace.commandline import Option
+from podtrace.commandline import FileName, Option
 from podtrace.durations import format_duration, parse_duration
 from podtrace.errors import ConfigError, UsageError
 from podtrace.model.thresholds import Limit, Thresholds, describe
@@ -70,6 +70,7 @@ def threshold_params(with_tracer: bool) -> list[click.Parameter]:
     return [
         Option(
             ["--config"],
+            type=FileName(),
             metavar="FILE",
             help="Take thresholds from FILE instead of podtrace/config.yaml in $XDG_CONFIG_HOME "
             "or ~/.config.",

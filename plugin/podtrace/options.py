@@ -14,7 +14,7 @@ import click
 
 from podtrace import config, podoptions
 from podtrace.cluster.access import Access
-from podtrace.commandline import Duration, FirstWord, Option
+from podtrace.commandline import Duration, FileName, FirstWord, Option
 from podtrace.errors import UsageError
 from podtrace.local.scope import Scope
 from podtrace.podoptions import PodSelection, TracerPodOptions, offer_containers, offer_pods
@@ -66,11 +66,21 @@ def trace_params() -> list[click.Parameter]:
     """Return the options of the default command."""
     return [
         FirstWord(["pods"], nargs=-1, shell_complete=offer_pods),
-        Option(["-l", "--selector"], hidden=True),
-        Option(["-c", "--container"], hidden=True, shell_complete=offer_containers),
-        Option(["--local"], is_flag=True, hidden=True),
-        Option(["--cgroup"], hidden=True),
-        Option(["--pid"], hidden=True),
+        Option(["-l", "--selector"], section=None, help="All running pods with these labels."),
+        Option(
+            ["-c", "--container"],
+            section=None,
+            help="That container alone.",
+            shell_complete=offer_containers,
+        ),
+        Option(["--local"], is_flag=True, section=None, help="Trace this machine, as root."),
+        Option(
+            ["--cgroup"],
+            type=FileName("dir"),
+            section=None,
+            help="With --local: that cgroup and those below it.",
+        ),
+        Option(["--pid"], section=None, help="With --local: that process and its descendants."),
         Option(
             ["--diagnose"],
             type=Duration(),
@@ -87,6 +97,7 @@ def trace_params() -> list[click.Parameter]:
         ),
         Option(
             ["--record"],
+            type=FileName(),
             metavar="FILE",
             help="Keep the stream in FILE, a new one, for replay; compressed if it ends in .gz.",
             section="Trace",

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import click
 
 from podtrace.cluster.access import Access
-from podtrace.commandline import Option
+from podtrace.commandline import FileName, Option
 from podtrace.durations import parse_duration
 from podtrace.errors import UsageError
 
@@ -64,7 +64,7 @@ def kubectl_params() -> list[click.Parameter]:
             help="Context of the kubeconfig.",
             shell_complete=offer_entries,
         ),
-        Option(["--kubeconfig"], metavar="FILE", help="Path of the kubeconfig."),
+        Option(["--kubeconfig"], type=FileName(), metavar="FILE", help="Path of the kubeconfig."),
     ]
     hidden = [
         Option(["--cluster"], shell_complete=offer_entries),
@@ -74,9 +74,9 @@ def kubectl_params() -> list[click.Parameter]:
         Option(["--as", "as_user"]),
         Option(["--as-uid"]),
         Option(["--as-group", "as_groups"], multiple=True),
-        Option(["--certificate-authority"]),
-        Option(["--client-certificate"]),
-        Option(["--client-key"]),
+        Option(["--certificate-authority"], type=FileName()),
+        Option(["--client-certificate"], type=FileName()),
+        Option(["--client-key"], type=FileName()),
         Option(["--insecure-skip-tls-verify"], is_flag=True),
         Option(["--tls-server-name"]),
         Option(["--request-timeout"]),
@@ -96,6 +96,7 @@ def ignored_kubectl_params() -> list[click.Parameter]:
     return [
         Option(
             param.opts,
+            type=param.type,
             is_flag=isinstance(param, click.Option) and param.is_flag,
             multiple=param.multiple,
             hidden=True,

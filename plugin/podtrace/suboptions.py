@@ -10,7 +10,7 @@ import click
 
 from podtrace import podoptions
 from podtrace.cluster.access import Access
-from podtrace.commandline import FirstWord, Option
+from podtrace.commandline import FileName, FirstWord, Option
 from podtrace.errors import UsageError
 from podtrace.options import ReportOptions, report_options, report_params
 from podtrace.podoptions import PodSelection, TracerPodOptions, offer_containers, offer_pods
@@ -48,7 +48,7 @@ class ReplayOptions:
 def replay_params() -> list[click.Parameter]:
     """Return the options of `replay`."""
     return [
-        click.Argument(["file"], required=False),
+        click.Argument(["file"], type=FileName(), required=False),
         Option(["--live"], is_flag=True, help="Show it as it went.", section="Replay"),
         *report_params(with_tracer=False),
         *podoptions.ignored_kubectl_params(),

@@ -307,6 +307,11 @@ def complete(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
     ("words", "offered"),
     [
         (["--diag"], "plain,--diagnose"),
+        (["--loc"], "plain,--local"),
+        (["--local", "--cg"], "plain,--cgroup"),
+        (["--local", "--cgroup", "/s"], "dir,/s"),
+        (["--record", "a"], "file,a"),
+        (["replay", "a"], "file,a"),
         (["rep"], "plain,replay"),
         (["--local", "clean"], "plain,cleanup"),
         (["replay", "--li"], "plain,--live"),

@@ -139,9 +139,22 @@ def test_contexts_come_from_the_kubeconfig(
 
 
 @pytest.mark.parametrize("words", [["--record", ""], ["--kubeconfig", "x"], ["replay", ""],
-                                   ["--record=x"], ["--local", "--", "l"]])  # fmt: skip
+                                   ["--record=x"], ["--local", "--", "l"], ["--config", ""],
+                                   ["-n", "shop", "replay", "s"], ["replay", "--config", ""],
+                                   ["replay", "--kubeconfig", ""]])  # fmt: skip
 def test_shell_offers_its_files_where_a_path_is_wanted(cluster: Cluster, words: list[str]) -> None:
     assert offered(*words) == [":0"]
+
+
+def test_shell_offers_its_folders_for_a_cgroup(cluster: Cluster) -> None:
+    assert offered("--local", "--cgroup", "/sys/fs") == [":16"]
+
+
+def test_options_of_this_machine_are_offered_with_their_help(cluster: Cluster) -> None:
+    answer = completion.answer(["--local", "--c"])
+    assert "--cgroup\tWith --local: that cgroup and those below it.\n" in answer
+    assert {"--local", "--pid", "--selector", "--container"} <= set(offered("--"))
+    assert "--cluster" not in offered("--")
 
 
 def test_nothing_of_the_cluster_is_offered_for_this_machine(cluster: Cluster) -> None:
