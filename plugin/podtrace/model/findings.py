@@ -17,6 +17,7 @@ from podtrace.model.labels import Row, names_one_thing
 from podtrace.model.ledger import Ledger
 from podtrace.model.peers import PeerNames
 from podtrace.model.pod_notes import PodNote
+from podtrace.model.quality import Losses
 from podtrace.model.snapshot import Confidence, Issue, Severity
 from podtrace.model.tally import NOTHING
 from podtrace.model.thresholds import Thresholds
@@ -35,15 +36,15 @@ CONFIDENCES: tuple[Confidence, ...] = ("low", "medium", "high")
 class Facts:
     """What the rules look at.
 
-    `lost_ratio` is the share of records and ticks that were lost; `peers` are names of addresses,
-    `pods` those of the pods among the targets; `pod_notes` are what the cluster says of them.
+    `losses` are the records and ticks that were lost; `peers` are names of addresses, `pods` those
+    of the pods among the targets; `pod_notes` are what the cluster says of them.
     """
 
     ledger: Ledger
     coverage: Coverage
     limits: Thresholds
     seconds: float
-    lost_ratio: float
+    losses: Losses
     peers: PeerNames
     pods: Mapping[int, str]
     pod_notes: Sequence[PodNote] = ()
@@ -128,7 +129,7 @@ def _confidence(rule: Rule, finding: Finding, facts: Facts) -> Confidence:
     level = (finding.samples >= CRITICAL_SAMPLES) + (finding.samples >= SURE_SAMPLES)
     degraded = {item.section for item in facts.coverage.degraded_sections() if item.state != FULL}
     level -= rule.section in degraded
-    level -= facts.lost_ratio >= facts.limits.lost_ratio
+    level -= facts.losses.ratio >= facts.limits.lost_ratio
     return CONFIDENCES[max(level, 0)]
 
 

@@ -145,19 +145,37 @@ def _sentence(incident: Incident, facts: Facts) -> str:
 
 def _data_lost(facts: Facts) -> Finding | None:
     lost = {place: count for place, count in facts.ledger.tracers.lost.items() if count}
-    if not lost and not facts.lost_ratio:
+    ratio, limit = facts.losses.ratio, facts.limits.lost_ratio
+    if not lost and not ratio:
         return None
-    limit = facts.limits.lost_ratio
-    evidence = [f"lost share {percent(facts.lost_ratio)} (threshold {percent(limit)})"]
+    if facts.losses.is_of_node:
+        return _skipped_on_node(sum(lost.values()), ratio)
+    evidence = [f"lost share {percent(ratio)} (threshold {percent(limit)})"]
     if lost:
         evidence.append(f"by place: {listed(list(lost.items()))}")
     return Finding(
-        severity="warning" if facts.lost_ratio >= limit else "info",
-        title=f"Part of the data was lost: {percent(facts.lost_ratio)}",
+        severity="warning" if ratio >= limit else "info",
+        title=f"Part of the data was lost: {percent(ratio)}",
         evidence=tuple(evidence),
         counter_evidence=("what was lost is counted in Trace Quality",),
         next_step="Trace a smaller target or a shorter time; true counts are higher than shown.",
         samples=50,
+        impact=0.0,
+    )
+
+
+def _skipped_on_node(skipped: int, ratio: float) -> Finding:
+    return Finding(
+        severity="info",
+        title=f"Part of the data may be lost: at most {percent(ratio)}",
+        evidence=(
+            f"the kernel skipped {number(skipped, 'run')} of probes (threshold 1), counted for "
+            "the whole node",
+        ),
+        counter_evidence=("how many of them were for the target, if any, is not known",),
+        next_step="Trace again while the node is less busy, and compare: the kernel skips a probe "
+        "that interrupts itself.",
+        samples=1,
         impact=0.0,
     )
 
@@ -189,7 +207,8 @@ LIFECYCLE_RULES = (
     Rule(
         "data_lost",
         None,
-        "records or ticks were lost; info below the threshold",
+        "records or ticks were lost; info below the threshold, and where all of it is counted for "
+        "the whole node",
         ("lost_ratio",),
         _data_lost,
     ),

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from podtrace.model.clock import rfc3339
 from podtrace.model.coverage import Coverage
 from podtrace.model.fleet import Fleet, Member
 from podtrace.model.histogram import NS_PER_SECOND
 from podtrace.model.ledger import Ledger
 from podtrace.model.snapshot import Quality, StreamHealth, Tracer
+
+NODE_WIDE = frozenset({"recursion_missed"})
+"""Losses that the kernel counts for the whole node: how many are the target's is not known."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Which share was lost; with `is_of_node` all of it is counted for the whole node.
+
+    The target's own share is then unknown, and `ratio` the most that it can be.
+    """
+
+    ratio: float = 0.0
+    is_of_node: bool = False
 
 
 def quality_section(
@@ -40,12 +56,15 @@ def quality_section(
     )
 
 
-def lost_ratio(fleet: Fleet, ledger: Ledger) -> float:
+def losses(fleet: Fleet, ledger: Ledger) -> Losses:
     """Return the share of records or of ticks that were lost, the greater one."""
-    lost = ledger.tracers.lost.total()
+    by_place = +ledger.tracers.lost
+    lost, missing = by_place.total(), fleet.missing_ticks
     records = lost / (lost + ledger.events) if lost else 0.0
-    missing = fleet.missing_ticks
-    return max(records, missing / (missing + ledger.ticks) if missing else 0.0)
+    return Losses(
+        ratio=max(records, missing / (missing + ledger.ticks) if missing else 0.0),
+        is_of_node=bool(lost) and not missing and by_place.keys() <= NODE_WIDE,
+    )
 
 
 def _tracer(member: Member) -> Tracer:

@@ -26,7 +26,7 @@ from podtrace.model.overview import start_of, summary_section, window_section
 from podtrace.model.patterns import connection_patterns, network_io
 from podtrace.model.peers import PeerNames
 from podtrace.model.pod_notes import PodNote
-from podtrace.model.quality import lost_ratio, quality_section
+from podtrace.model.quality import losses, quality_section
 from podtrace.model.recent import Recent
 from podtrace.model.rules import RULES
 from podtrace.model.snapshot import Snapshot, StreamHealth
@@ -162,7 +162,7 @@ class Session:
         """
         ledger, limits, peers = self.ledger, thresholds or Thresholds(), self._peers
         coverage = Coverage(self.hello, ledger.totals)
-        lost = lost_ratio(self._fleet, ledger)
+        lost = losses(self._fleet, ledger)
         target = target_section(self._fleet, ledger, coverage)
         window = window_section(self._fleet, ledger, now_ns)
         summary = summary_section(ledger, coverage)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from podtrace.model.fleet import OPEN
+from podtrace.model.quality import Losses
 from podtrace.model.snapshot import Cpu, Issue, Status, Summary, Verdict, Window
 from podtrace.model.wording import number, percent, seconds
 
@@ -13,7 +14,7 @@ def verdict(
     window: Window,
     summary: Summary,
     issues: Sequence[Issue],
-    lost_ratio: float,
+    losses: Losses,
     lost_limit: float,
     subject: str | None = None,
     cpu: Cpu | None = None,
@@ -24,14 +25,14 @@ def verdict(
         window: how long was traced, and whether all of it arrived.
         summary: how much happened.
         issues: the findings in their order.
-        lost_ratio: share of what was lost.
+        losses: share of what was lost.
         lost_limit: share from which the numbers are not to be trusted.
         subject: the pods in words.
         cpu: what the threads did, for a trace without any event.
     """
     worst = issues[0].severity if issues else None
     problems = [issue for issue in issues if issue.severity != "info"]
-    doubt = _doubt(window, lost_ratio, lost_limit)
+    doubt = _doubt(window, losses, lost_limit)
     if problems:
         lines = _problem_lines(problems, subject)
     else:
@@ -95,12 +96,17 @@ def _idle_line(cpu: Cpu | None) -> str:
     return f"{did}Threads that slept all the time are not seen."
 
 
-def _doubt(window: Window, lost_ratio: float, lost_limit: float) -> str | None:
+def _doubt(window: Window, losses: Losses, lost_limit: float) -> str | None:
     doubts = []
     if not window.complete and window.incomplete_reason not in (None, OPEN):
         doubts.append(f"this trace is incomplete ({window.incomplete_reason})")
-    if lost_ratio >= lost_limit and lost_ratio > 0:
-        doubts.append(f"{percent(lost_ratio)} of the records were lost")
+    if losses.ratio >= lost_limit and losses.ratio > 0:
+        lost = f"{percent(losses.ratio)} of the records were lost"
+        if losses.is_of_node:
+            lost = f"up to {lost}, as counted for the whole node"
+            if not doubts:
+                return f"Counts may be too low: {lost}."
+        doubts.append(lost)
     if not doubts:
         return None
     return f"Do not rely on the counts: {' and '.join(doubts)}."

@@ -413,6 +413,22 @@ def test_lost_data_is_a_finding(lost: int, severity: str | None) -> None:
     assert any("Do not rely" in line for line in found.verdict.lines) == (severity == "warning")
 
 
+def test_losses_of_the_whole_node_may_be_others() -> None:
+    reads = series("read", duration_ns=[1000] * 100)
+    found = run([reads], health={"lost": {"recursion_missed": 25, "ring_full": 0}}).snapshot()
+    [issue] = found.issues
+    assert (issue.severity, issue.confidence) == ("info", "low")
+    assert issue.title == "Part of the data may be lost: at most 20 %"
+    assert "25 runs of probes (threshold 1), counted for the whole node" in issue.evidence[0]
+    assert found.verdict.status == "info"
+    assert found.verdict.lines[-1] == (
+        "Counts may be too low: up to 20 % of the records were lost, as counted for the whole node."
+    )
+    mixed = run([reads], health={"lost": {"recursion_missed": 25, "ring_full": 1}}).snapshot()
+    assert (mixed.issues[0].severity, mixed.verdict.status) == ("warning", "warning")
+    assert mixed.verdict.lines[-1].startswith("Do not rely on the counts: 21 % of the records")
+
+
 @pytest.mark.parametrize(
     ("wait_ms", "waits", "cpu_ms", "found"),
     [

@@ -20,7 +20,7 @@ _PLACES = {
     "files_full": "table of files was full",
     "dns_full": "table of DNS queries was full",
     "labels_full": "table of names was full",
-    "recursion_missed": "a probe was already running on the CPU",
+    "recursion_missed": "a probe ran already (whole node)",
     "lines_dropped": "line could not be sent",
 }
 _LISTED = 10
