@@ -17,6 +17,7 @@ from podtrace.cluster.access import Access
 from podtrace.commandline import Duration, FileName, FirstWord, Option
 from podtrace.errors import UsageError
 from podtrace.local.scope import Scope
+from podtrace.metricsoptions import MetricsOptions, metrics_options, metrics_params
 from podtrace.podoptions import PodSelection, TracerPodOptions, offer_containers, offer_pods
 
 FORMATS = ("text", "json", "yaml")
@@ -46,6 +47,7 @@ class TraceOptions:
     diagnose_ns: int | None
     limit_ns: int | None
     record: str | None
+    metrics: MetricsOptions | None
     report: ReportOptions
 
 
@@ -59,6 +61,7 @@ class PodTraceOptions:
     diagnose_ns: int | None
     limit_ns: int | None
     record: str | None
+    metrics: MetricsOptions | None
     report: ReportOptions
 
 
@@ -102,6 +105,7 @@ def trace_params() -> list[click.Parameter]:
             help="Keep the stream in FILE, a new one, for replay; compressed if it ends in .gz.",
             section="Trace",
         ),
+        *metrics_params(),
         *podoptions.kubectl_params(),
         *podoptions.tracer_pod_params(),
         *report_params(with_tracer=True),
@@ -173,13 +177,13 @@ def trace_options(
             "-o yaml is a report, and the live view has none while it runs",
             "add --diagnose 20s, or use -o json for the raw stream",
         )
-    record, report = values["record"], report_options(values)
+    record, metrics, report = values["record"], metrics_options(values), report_options(values)
     if scope is not None:
-        return TraceOptions(scope, diagnose_ns, limit_ns, record, report)
+        return TraceOptions(scope, diagnose_ns, limit_ns, record, metrics, report)
     assert selection is not None
     tracer = podoptions.tracer_pod_options(values)
     return PodTraceOptions(
-        podoptions.access(values), selection, tracer, diagnose_ns, limit_ns, record, report
+        podoptions.access(values), selection, tracer, diagnose_ns, limit_ns, record, metrics, report
     )
 
 

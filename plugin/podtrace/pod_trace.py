@@ -122,6 +122,7 @@ def _launch_settings(options: PodTraceOptions, pods: Sequence[TargetPod]) -> Lau
         rtt_spike_ns=limits.rtt_spike_ns,
         slow_file_ns=limits.slow_file_ns,
         long_block_ns=limits.long_block_ns,
+        metrics_processes=None if options.metrics is None else options.metrics.processes,
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import TextIO
+from collections.abc import Callable, Mapping
+from typing import Any, TextIO
 
 from podtrace.errors import EXIT_FINDINGS, EXIT_OK, PodtraceError
 from podtrace.interrupts import stop_on_signals
@@ -63,17 +63,19 @@ def execute(
     is_live: bool,
     session: Session | None = None,
     at_end: Callable[[], object] = lambda: None,
+    at_begin: Callable[[Mapping[str, Any]], object] = lambda hello: None,
 ) -> Outcome:
     """Run a source to its end, with Ctrl-C and its relatives asking for the report.
 
-    `at_end` is called once the stream is over, before the recording is completed.
+    `at_end` is called once the stream is over, before the recording is completed, and `at_begin`
+    with the hello line.
 
     Raises:
         PodtraceError: there is nothing to report, and why.
         OutputClosed: nobody reads standard output.
     """
     passes_stream = is_live and options.format == "json"
-    run = Run(source, session or Session(), view, output, recorder, passes_stream, at_end)
+    run = Run(source, session or Session(), view, output, recorder, passes_stream, at_end, at_begin)
     with stop_on_signals(run.stop):
         return run.execute()
 

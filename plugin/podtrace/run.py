@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from podtrace.errors import Interrupted, PodtraceError, StreamError, TracerError
 from podtrace.model.notable import Notable
@@ -72,6 +72,7 @@ class Run:
             a replay cannot ask the cluster for; the run closes it.
         passes_stream: the raw stream goes to the output as it comes.
         at_end: called once the stream is over, before the recording is completed.
+        at_begin: called with the hello line, before the view begins.
         clock: monotonic seconds.
     """
 
@@ -84,6 +85,7 @@ class Run:
         recorder: RecordingWriter | None = None,
         passes_stream: bool = False,
         at_end: Callable[[], object] = lambda: None,
+        at_begin: Callable[[Mapping[str, Any]], object] = lambda hello: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
@@ -93,6 +95,7 @@ class Run:
         self._recorder = recorder
         self._passes_stream = passes_stream
         self._at_end = at_end
+        self._at_begin = at_begin
         self._clock = clock
         self._errors: list[PodtraceError] = []
         self._stopping = False
@@ -164,6 +167,7 @@ class Run:
             if known is None and session.hello is not None:
                 if self._recorder is not None:
                     self._recorder.start()
+                self._at_begin(session.hello)
                 self._view.begin(session)
             if session.ledger.ticks > ticks:
                 self._output.check()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import Any
 
 from podtrace.errors import EXIT_OK, StartError
 from podtrace.local import installation
 from podtrace.local.process import TracerProcess, run_cleanup
 from podtrace.local.scope import TracerSettings
+from podtrace.metricsoptions import host_and_port, metrics_line
 from podtrace.options import TraceOptions
 from podtrace.output import Output
 from podtrace.pace import PacedSource
@@ -60,8 +63,12 @@ def run_trace(options: TraceOptions, tell: Tell) -> int:
         view = live_view(report, output)
     elif not is_command and is_terminal(sys.stderr):
         view = ProgressView(sys.stderr, options.diagnose_ns)
+    if options.metrics is not None and options.metrics.warning is not None:
+        view.say(options.metrics.warning)
     try:
-        outcome = execute(source, view, recorder, report, output, is_live)
+        outcome = execute(
+            source, view, recorder, report, output, is_live, at_begin=_metrics_teller(view)
+        )
     finally:
         if is_command:
             _pass_on(source.kept_output)
@@ -116,12 +123,25 @@ def version_text() -> str:
 
 def _settings(options: TraceOptions) -> TracerSettings:
     settings = options.report.settings
+    metrics = options.metrics
     return TracerSettings(
         options.limit_ns if options.diagnose_ns is None else options.diagnose_ns,
         settings.rtt_spike_ns,
         settings.slow_file_ns,
         settings.long_block_ns,
+        None if metrics is None else host_and_port(metrics.address, metrics.port),
+        None if metrics is None else metrics.processes,
     )
+
+
+def _metrics_teller(view: View) -> Callable[[Mapping[str, Any]], None]:
+    """Return what tells where the tracer offers metrics, once it knows: its port may be any."""
+
+    def tell(hello: Mapping[str, Any]) -> None:
+        if place := hello.get("metrics"):
+            view.say(metrics_line(str(place)))
+
+    return tell
 
 
 def _standard_input() -> int | None:

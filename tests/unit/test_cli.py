@@ -16,6 +16,7 @@ from podtrace.errors import (
     PodtraceError,
     StartError,
 )
+from podtrace.metricsoptions import MetricsOptions
 from podtrace.options import TraceOptions
 from podtrace.suboptions import ReplayOptions
 
@@ -86,6 +87,30 @@ def test_trace_options_are_read(calls: list[object]) -> None:
     assert report.settings.thresholds.dns_slow_p95_seconds == pytest.approx(0.25)
     assert report.settings.thresholds.lost_ratio == pytest.approx(0.05)
     assert report.settings.rtt_spike_ns == 50_000_000
+
+
+@pytest.mark.parametrize(
+    ("line", "metrics"),
+    [
+        ("", None),
+        ("--metrics", MetricsOptions("127.0.0.1", 3000, 100)),
+        ("--metrics --metrics-port 0 --metrics-processes 7", MetricsOptions("127.0.0.1", 0, 7)),
+        ("--metrics --metrics-address localhost", MetricsOptions("127.0.0.1", 3000, 100)),
+        ("--metrics --metrics-address [::]", MetricsOptions("::", 3000, 100)),
+    ],
+)
+def test_metrics_are_offered_where_the_line_says(
+    calls: list[object], line: str, metrics: MetricsOptions | None
+) -> None:
+    assert traced(calls, f"--local --pid 1 {line}").metrics == metrics
+
+
+@pytest.mark.parametrize(
+    ("address", "warned"),
+    [("127.0.0.1", False), ("127.9.9.9", False), ("::1", False), ("0.0.0.0", True), ("::", True)],
+)
+def test_address_that_others_reach_is_warned_of(address: str, warned: bool) -> None:
+    assert bool(MetricsOptions(address).warning) == warned
 
 
 @pytest.mark.parametrize(
@@ -166,6 +191,18 @@ BAD = [
     ("--local --pid 1 --lost-ratio 7", EXIT_USAGE, "--lost-ratio 7: the ratio must", "5%"),
     ("--local --pid 1 --config /none", EXIT_USAGE, "/none: No such file", "--config"),
     ("--local --pid 1 a b", EXIT_USAGE, "a is for pods in a cluster", "--pid N"),
+    # metrics
+    ("web-0 --metrics-port 3001", EXIT_USAGE, "--metrics-port says nothing without", "--metrics"),
+    ("web-0 --metrics-address ::1", EXIT_USAGE, "--metrics-address says nothing", "--metrics"),
+    ("web-0 --metrics-processes 5", EXIT_USAGE, "--metrics-processes says nothing", "--metrics"),
+    ("web-0 --metrics --metrics-port 99999", EXIT_USAGE, "is no number from 0 to 65535", "3000"),
+    ("web-0 --metrics --metrics-port -1", EXIT_USAGE, "--metrics-port -1: this is no", "3000"),
+    ("web-0 --metrics --metrics-port abc", EXIT_USAGE, "--metrics-port abc: this is", "3000"),
+    ("web-0 --metrics --metrics-port=", EXIT_USAGE, "this is no number", "3000"),
+    ("web-0 --metrics --metrics-processes 0", EXIT_USAGE, "this is no number from 1", "100"),
+    ("web-0 --metrics --metrics-address a.b", EXIT_USAGE, "a.b: this is no IP address", "0.0.0.0"),
+    ("replay f --metrics", EXIT_USAGE, "replay has no option --metrics", "replay --help"),
+    ("doctor web-0 --metrics", EXIT_USAGE, "doctor has no option --metrics", "doctor --help"),
     # replay
     ("replay", EXIT_USAGE, "replay needs one FILE", "replay slow.jsonl"),
     ("replay -- a b", EXIT_USAGE, "replay needs one FILE, and got 2", "replay slow.jsonl"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from factories import Tick, encoded, error, event, stream, tick
+from factories import Tick, encoded, end, error, event, hello, stream, tick
 from program import CRITICAL, HEALTHY, Program, on_terminal
 
 
@@ -28,6 +28,24 @@ def test_diagnose_prints_the_report_and_nothing_else(program: Program) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("podtrace report: cgroup demo\n")
     assert '"--pid=1", "--for", "20.000000000"]' in program.log.read_text()
+
+
+def test_metrics_are_told_as_the_tracer_offers_them(program: Program) -> None:
+    program.environment["FAKE_STREAM"] = str(program.folder / "metrics")
+    lines = stream(hello(metrics="127.0.0.1:43210"), *HEALTHY, end())
+    (program.folder / "metrics").write_bytes(encoded(lines))
+    line = ("--local", "--pid", "1", "--diagnose", "20s", "--metrics", "--metrics-port", "0")
+    done = program.run(*line)
+    assert (done.returncode, done.stderr) == (0, "metrics at http://127.0.0.1:43210/metrics\n")
+    assert '"--metrics", "127.0.0.1:0", "--metrics-processes", "100"]' in program.log.read_text()
+
+
+def test_metrics_that_other_machines_reach_are_warned_of(program: Program) -> None:
+    line = ("--local", "--pid", "1", "--diagnose", "20s", "--metrics", "--metrics-address", "::")
+    done = program.run(*line)
+    assert done.stderr == (
+        "warning: whoever reaches [::]:3000 on this machine reads the metrics, unasked\n"
+    )
 
 
 @pytest.mark.parametrize("form", ["json", "yaml"])

@@ -17,9 +17,9 @@ from podtrace.cluster.manifest import (
     GRACE_SECONDS,
     OWN_SELECTOR,
     TARGETS_ANNOTATION,
-    UNHEARD_SECONDS,
 )
 from podtrace.cluster.paths import object_path
+from podtrace.cluster.settings import UNHEARD_SECONDS
 from podtrace.durations import NANOSECONDS, format_duration
 from podtrace.errors import ApiError, ClusterError
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 
 from podtrace.cluster.interface import ApiLike
-from podtrace.cluster.manifest import CONTAINER, UNHEARD_SECONDS
+from podtrace.cluster.manifest import CONTAINER
+from podtrace.cluster.settings import UNHEARD_SECONDS
 from podtrace.errors import ClusterError
 
 PULSE_SECONDS = UNHEARD_SECONDS / 6

@@ -7,20 +7,18 @@ to do so; the pod itself is what admission and --patch are about.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from podtrace.cluster.settings import LaunchSettings
+from podtrace.cluster.settings import METRICS_PORT, LaunchSettings
+from podtrace.cluster.tracer_arguments import tracer_arguments
 from podtrace.errors import UsageError
 
 if TYPE_CHECKING:
     from podtrace.cluster.target import TargetPod
 
 CONTAINER = "tracer"
-UNHEARD_SECONDS = 30
-"""The tracer ends when nobody read its log for so long."""
 TTL_SECONDS = 10
 """A finished Job is removed after so long: time for a reader that was cut off to read the rest."""
 GRACE_SECONDS = 30
@@ -37,6 +35,12 @@ OWN_LABELS = {
 }
 OWN_SELECTOR = ",".join(f"{key}={value}" for key, value in OWN_LABELS.items())
 TARGETS_ANNOTATION = "podtrace.io/targets"
+SCRAPE_ANNOTATIONS = {
+    "prometheus.io/scrape": "true",
+    "prometheus.io/port": str(METRICS_PORT),
+    "prometheus.io/path": "/metrics",
+}
+"""What Prometheus' usual configurations for pods look for."""
 
 BTF_PATH = "/sys/kernel/btf"
 CAPABILITIES = ("BPF", "NET_ADMIN", "PERFMON", "SYS_PTRACE")
@@ -109,6 +113,8 @@ def tracer_pod(
         # Servers before 1.30 know the annotation only; where both stand they have to agree.
         key = f"container.apparmor.security.beta.kubernetes.io/{CONTAINER}"
         metadata["annotations"][key] = "unconfined"
+    if settings.metrics_processes is not None:
+        metadata["annotations"] |= SCRAPE_ANNOTATIONS
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -164,7 +170,7 @@ def _pod_spec(
         "name": CONTAINER,
         "image": settings.image,
         "imagePullPolicy": settings.pull_policy,
-        "args": tracer_arguments(plan, settings),
+        "args": tracer_arguments(plan.targets, settings),
         "env": environment,
         "resources": {
             "requests": {"cpu": "10m", "memory": "64Mi"},
@@ -176,6 +182,8 @@ def _pod_spec(
             {"name": "tmp", "mountPath": "/tmp"},
         ],
     }
+    if settings.metrics_processes is not None:
+        container["ports"] = [{"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"}]
     spec: dict[str, Any] = {
         "nodeName": plan.node,
         "hostPID": True,
@@ -195,34 +203,6 @@ def _pod_spec(
     if settings.pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in settings.pull_secrets]
     return spec
-
-
-def tracer_arguments(plan: TracerPlan, settings: LaunchSettings) -> list[str]:
-    """Return the command line of the tracer."""
-    targets = [
-        {
-            "id": target.number,
-            "namespace": target.namespace,
-            "pod": target.name,
-            "uid": target.cgroup_uid,
-            "containers": {part.id: part.name for part in target.containers if part.id},
-            "only": list(target.only),
-        }
-        for target in plan.targets
-    ]
-    arguments = ["--pods", json.dumps(targets, separators=(",", ":"))]
-    if settings.window_seconds is not None:
-        arguments += ["--for", f"{settings.window_seconds:g}"]
-    arguments += ["--limit", str(settings.limit_seconds)]
-    arguments += ["--until-unheard", str(UNHEARD_SECONDS)]
-    thresholds = {
-        "--rtt-spike": settings.rtt_spike_ns,
-        "--slow-file": settings.slow_file_ns,
-        "--long-block": settings.long_block_ns,
-    }
-    for option, value in thresholds.items():
-        arguments += [] if value is None else [option, str(value)]
-    return arguments
 
 
 def _field(name: str, path: str) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from podtrace.cluster import obstacles
 from podtrace.cluster.interface import ApiLike, ByteStream
 from podtrace.cluster.log_cursor import LogCursor, MissingLinesError
 from podtrace.cluster.log_pulse import LogPulse
-from podtrace.cluster.manifest import CONTAINER, UNHEARD_SECONDS
+from podtrace.cluster.manifest import CONTAINER
 from podtrace.cluster.paths import object_path
 from podtrace.cluster.pod_status import ending_of
+from podtrace.cluster.settings import UNHEARD_SECONDS
 from podtrace.cluster.tracer_pod import TracerPod
 from podtrace.errors import ApiError, ClusterError, PodtraceError, StreamError
 

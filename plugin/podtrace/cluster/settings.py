@@ -18,6 +18,10 @@ SLACK_SECONDS = 120
 """A trace of a fixed length has so much more: attaching the probes, and the last lines."""
 PULL_SECONDS = 300
 """The cluster's own limit has so much more than the tracer's: the image is pulled in that time."""
+UNHEARD_SECONDS = 30
+"""The tracer ends when nobody read its log for so long."""
+METRICS_PORT = 3000
+"""Of the tracer pod; on the workstation it may be another."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class LaunchSettings:
         rtt_spike_ns: threshold that the tracer applies, or None for its own default.
         slow_file_ns: the same.
         long_block_ns: the same.
+        metrics_processes: how many processes get series of their own; None for no metrics.
     """
 
     image: str
@@ -49,6 +54,7 @@ class LaunchSettings:
     rtt_spike_ns: int | None = None
     slow_file_ns: int | None = None
     long_block_ns: int | None = None
+    metrics_processes: int | None = None
 
     @property
     def limit_seconds(self) -> int:

@@ -14,9 +14,9 @@ from collections.abc import Callable
 
 from podtrace.cluster import obstacles
 from podtrace.cluster.interface import ApiLike, ByteStream
-from podtrace.cluster.manifest import UNHEARD_SECONDS, TracerPlan
+from podtrace.cluster.manifest import TracerPlan
 from podtrace.cluster.pod_log import PodLog
-from podtrace.cluster.settings import LaunchSettings
+from podtrace.cluster.settings import UNHEARD_SECONDS, LaunchSettings
 from podtrace.cluster.tracer_pod import TracerPod
 from podtrace.cluster.tracer_start import TracerStart
 from podtrace.durations import NANOSECONDS, format_duration

@@ -133,6 +133,9 @@ def tracer_command(
     ):
         if value is not None:
             line += [option, str(value)]
+    if settings.metrics_at is not None:
+        line += ["--metrics", settings.metrics_at]
+        line += ["--metrics-processes", str(settings.metrics_processes)]
     if scope.command is not None:
         line += ["--", *scope.command]
     return line

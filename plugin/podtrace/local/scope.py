@@ -34,3 +34,6 @@ class TracerSettings:
     rtt_spike_ns: int | None = None
     slow_file_ns: int | None = None
     long_block_ns: int | None = None
+    metrics_at: str | None = None
+    """ADDRESS:PORT where the tracer offers metrics."""
+    metrics_processes: int | None = None

@@ -114,6 +114,29 @@ def test_privileged_is_the_default_and_capabilities_are_few() -> None:
     assert pod["metadata"]["annotations"][key] == "unconfined"
 
 
+def test_metrics_have_a_port_that_prometheus_finds() -> None:
+    job = tracer_job(plan(), settings(metrics_processes=7))
+    pod = job["spec"]["template"]
+    assert container(pod)["args"][-4:] == ["--metrics", "[::]:3000", "--metrics-processes", "7"]
+    assert container(pod)["ports"] == [
+        {"name": "metrics", "containerPort": 3000, "protocol": "TCP"}
+    ]
+    annotations = pod["metadata"]["annotations"]
+    found = {key: text for key, text in annotations.items() if key.startswith("prometheus.io/")}
+    assert found == {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": "3000",
+        "prometheus.io/path": "/metrics",
+    }
+
+
+def test_without_metrics_there_is_no_port() -> None:
+    pod = tracer_pod(plan(), settings())
+    assert "ports" not in container(pod)
+    assert "--metrics" not in container(pod)["args"]
+    assert not any("prometheus" in key for key in pod["metadata"]["annotations"])
+
+
 def test_the_image_is_pulled_as_asked() -> None:
     pod = tracer_pod(plan(), settings(pull_policy="Never", pull_secrets=("one", "two")))
     assert container(pod)["imagePullPolicy"] == "Never"

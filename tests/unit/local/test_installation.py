@@ -139,6 +139,13 @@ def test_thresholds_of_the_kernel_side_are_passed_on() -> None:
     )
 
 
+def test_metrics_are_the_tracers_to_offer() -> None:
+    settings = TracerSettings(metrics_at="[::1]:0", metrics_processes=7)
+    assert tracer_arguments(Scope(pid=7), settings)[1:] == (
+        ["--metrics", "[::1]:0", "--metrics-processes", "7"]
+    )
+
+
 def test_tracer_is_run_from_its_folder_only(tmp_path: Path) -> None:
     """No PYTHON variable reaches the tracer's imports, and none is added for COMMAND."""
     folder = make_folder(tmp_path / "tracer")
