@@ -11,6 +11,7 @@ import http.client
 import importlib.util
 import json
 import os
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
@@ -31,6 +32,8 @@ from podtrace.errors import ApiError, ClusterError
 if TYPE_CHECKING:
     from kubernetes.client.rest import RESTClientObject
     from urllib3 import BaseHTTPResponse, HTTPHeaderDict
+
+    from podtrace.cluster.channel import Channel
 
 ANSWER_SECONDS = 30.0
 PAGE_ITEMS = 500
@@ -129,6 +132,10 @@ class Api:
         stream = self.stream(path, read_timeout_seconds=read_timeout_seconds, **query)
         return WatchStream(stream, self.server, path)
 
+    def channel(self, path: str, protocol: str, **query: Query) -> Channel:
+        """Open a websocket; `protocol` says what its messages mean."""
+        return self._exchange.channel(path, query, protocol)
+
     def allowed(
         self,
         verb: str,
@@ -188,6 +195,30 @@ class _Connections:
             method, url, headers=headers, body=body, _request_timeout=timeouts
         ).response
         return answer
+
+    def dial(self, url: str, seconds: float) -> socket.socket:
+        """Return a connection to the server that is not one of those that are used again."""
+        pool = self._client.pool_manager.connection_from_url(url)
+        # What the package calls private is the one place where proxies, names and certificates
+        # come together.
+        connection: Any = pool._new_conn()
+        connection.timeout = seconds
+        if pool.proxy is not None:
+            parts = urlsplit(url)
+            connection.set_tunnel(
+                parts.hostname,
+                parts.port or (443 if parts.scheme == "https" else 80),
+                headers=pool.proxy_headers,
+                scheme=pool.proxy.scheme,
+            )
+        try:
+            connection.connect()
+        except BaseException:
+            connection.close()
+            raise
+        made: socket.socket = connection.sock
+        made.settimeout(seconds)
+        return made
 
     def close(self) -> None:
         """Close the connections that are not in use."""

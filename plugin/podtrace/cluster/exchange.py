@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +20,8 @@ from podtrace.errors import ClusterError
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, HTTPHeaderDict
+
+    from podtrace.cluster.channel import Channel
 
 CONNECT_SECONDS = 10.0
 _IDLE_SECONDS = 60.0
@@ -41,6 +44,9 @@ class Transport(Protocol):
         timeouts: tuple[float, float | None],
     ) -> BaseHTTPResponse:
         """Send a request and return its answer, unread, whatever its status."""
+
+    def dial(self, url: str, seconds: float) -> socket.socket:
+        """Return a connection to the server of this URL that nothing else uses."""
 
     def close(self) -> None:
         """Close the connections that are not in use."""
@@ -127,6 +133,38 @@ class Exchange:
                 time.sleep(pause)
                 continue
             raise api_error(response.status, content, method=method, path=path, server=self.server)
+
+    def channel(self, path: str, query: Mapping[str, Query], protocol: str) -> Channel:
+        """Open a websocket.
+
+        Raises:
+            ApiError: the answer is an error.
+            ClusterError: there is none.
+        """
+        # Its library is not wanted for a run without one.
+        from podtrace.cluster.channel import Channel, ChannelRefusedError
+
+        url = self.server + path + query_string(query)
+        seconds = min(CONNECT_SECONDS, self.timeout_seconds or CONNECT_SECONDS)
+        may_log_in = True
+        while True:
+            credential = self._credentials.current()
+            headers = request_headers(credential, self._impersonation)
+            # A kubelet has nothing but the channel to give, and refuses whoever wants JSON.
+            headers["Accept"] = "*/*"
+            try:
+                connection = self._transport_for(credential).dial(url, seconds)
+                return Channel(connection, url, headers, protocol)
+            except ChannelRefusedError as refusal:
+                if refusal.status == HTTPStatus.UNAUTHORIZED and may_log_in:
+                    may_log_in = False
+                    if self._credentials.replaced(credential):
+                        continue
+                raise api_error(
+                    refusal.status, refusal.content, method="GET", path=path, server=self.server
+                ) from refusal
+            except self._failures as error:
+                raise self.trouble(error, seconds) from error
 
     def content(self, response: BaseHTTPResponse) -> bytes:
         """Read an answer.

@@ -38,6 +38,25 @@ class EventStream(Protocol):
         """End it, from any thread or signal handler; who waits for an event is woken."""
 
 
+class MessageChannel(Protocol):
+    """A websocket, used by one thread. What it is about to say or hear fails with an OSError."""
+
+    def fileno(self) -> int:
+        """Return what to wait on; `is_pending` first."""
+
+    def is_pending(self) -> bool:
+        """Tell whether there is something to receive that `fileno` does not show."""
+
+    def receive(self) -> bytes | None:
+        """Return the next message, which may be empty; None at the end."""
+
+    def send(self, message: bytes) -> None:
+        """Send a message."""
+
+    def close(self) -> None:
+        """End it, from any thread; who waits for a message is woken."""
+
+
 class ApiLike(Protocol):
     """Requests to one API server, in plain JSON; safe to use from several threads.
 
@@ -73,6 +92,9 @@ class ApiLike(Protocol):
         self, path: str, *, read_timeout_seconds: float | None = None, **query: Query
     ) -> EventStream:
         """Open a watch of a list; `watch=true` is added."""
+
+    def channel(self, path: str, protocol: str, **query: Query) -> MessageChannel:
+        """Open a websocket; `protocol` says what its messages mean."""
 
     def allowed(
         self,
