@@ -7,8 +7,10 @@
      +- StartError               exit 1   the tracer could not be started on this machine
      +- TracerError              exit 1   the tracer said that it cannot trace, and why
      +- StreamError              exit 1   the stream broke off, or is of another schema version
+     +- MetricsError             exit 1   the metrics cannot be offered on this machine
      +- ClusterError             exit 1   the cluster cannot be reached or does not do what is asked
      |   +- ApiError             exit 1   the API server answered with an error
+     |   +- NotReadyError        exit 1   what is asked for will be there in a moment
      +- TargetError              exit 1   the pod cannot be traced, and why
      +- LaunchError              exit 1   the tracer pod could not be started, and why
      +- RecordingError           exit 1   a recording cannot be written or read
@@ -78,6 +80,10 @@ class StreamError(PodtraceError):
     """The stream ended without its last line, fell silent, or is of another schema version."""
 
 
+class MetricsError(PodtraceError):
+    """The metrics cannot be offered on this machine: a port is in use, or not the user's to use."""
+
+
 class ClusterError(PodtraceError):
     """The cluster cannot be reached, or does not do what it is asked."""
 
@@ -105,6 +111,10 @@ class ApiError(ClusterError):
         self.status = status
         self.reason = reason
         self.body = body or {}
+
+
+class NotReadyError(ClusterError):
+    """What is asked for is not there yet, and will be in a moment."""
 
 
 class TargetError(PodtraceError):
