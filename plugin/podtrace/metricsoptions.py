@@ -44,9 +44,9 @@ def host_and_port(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def metrics_line(place: str) -> str:
-    """Return what the user is told about metrics at `HOST:PORT`."""
-    return f"metrics at http://{place}/metrics"
+def metrics_line(place: str, whose: str = "") -> str:
+    """Return what the user is told about metrics at `HOST:PORT`; `whose` begins with a space."""
+    return f"metrics{whose} at http://{place}/metrics"
 
 
 def metrics_params() -> list[click.Parameter]:

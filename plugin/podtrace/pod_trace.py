@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from podtrace.cluster import cleanup
 from podtrace.cluster.api import Api
 from podtrace.cluster.image import tracer_image
+from podtrace.cluster.local_ports import LocalPort, local_ports
+from podtrace.cluster.metrics_forward import MetricsForward
+from podtrace.cluster.metrics_rights import check_metrics_rights
 from podtrace.cluster.names import PeerNames
 from podtrace.cluster.patch import read_patch
 from podtrace.cluster.settings import LaunchSettings
 from podtrace.cluster.source import ClusterSource, dry_run
 from podtrace.cluster.target import Selection, TargetPod, resolve
+from podtrace.cluster.tracer import Tracer
 from podtrace.errors import EXIT_OK
+from podtrace.metricsoptions import MetricsOptions, host_and_port, metrics_line
 from podtrace.model.pod_notes import PodNote
 from podtrace.model.session import Session
 from podtrace.options import PodTraceOptions
@@ -46,7 +52,20 @@ def run_pod_trace(options: PodTraceOptions, tell: Tell) -> int:
     if options.tracer.dry_run is not None:
         made = dry_run(api, pods, settings, on_server=options.tracer.dry_run == "server")
         return _print_objects(made, report.format, output)
-    is_live = options.diagnose_ns is None
+    with _metrics_ports(api, options.metrics, pods, settings) as ports:
+        return _trace(api, pods, settings, options, ports, output, tell)
+
+
+def _trace(
+    api: Api,
+    pods: Sequence[TargetPod],
+    settings: LaunchSettings,
+    options: PodTraceOptions,
+    ports: Sequence[LocalPort],
+    output: Output,
+    tell: Tell,
+) -> int:
+    report, is_live = options.report, options.diagnose_ns is None
     recorder = RecordingWriter(options.record) if options.record is not None else None
     view: View = QuietView()
     if is_live:
@@ -62,6 +81,10 @@ def run_pod_trace(options: PodTraceOptions, tell: Tell) -> int:
     session.note_pods(
         PodNote(f"{pod.namespace}/{pod.name}", said) for pod in pods for said in pod.complaints
     )
+    forward = MetricsForward(api, source.tracers, ports)
+    if options.metrics is not None:
+        _tell_places(options.metrics, source.tracers, ports, view.say)
+    forward.start()
     names.start()
     try:
         outcome = execute(
@@ -76,6 +99,7 @@ def run_pod_trace(options: PodTraceOptions, tell: Tell) -> int:
         )
     finally:
         names.close()
+        forward.close()
     return conclude(outcome, report, output, is_live, tell)
 
 
@@ -105,6 +129,44 @@ def find_pods(api: Api, selection: PodSelection) -> list[TargetPod]:
     """
     wanted = Selection(api.namespace, selection.words, selection.selector, selection.container)
     return resolve(api, wanted, _choose)
+
+
+@contextmanager
+def _metrics_ports(
+    api: Api,
+    metrics: MetricsOptions | None,
+    pods: Sequence[TargetPod],
+    settings: LaunchSettings,
+) -> Iterator[list[LocalPort]]:
+    """Take a port of this machine for each node's tracer; none where no metrics are wanted.
+
+    Raises:
+        MetricsError: a port cannot be had.
+        ClusterError: the user may not forward the metrics.
+    """
+    ports: list[LocalPort] = []
+    if metrics is not None:
+        ports = local_ports(metrics.address, metrics.port, len({pod.node for pod in pods}))
+    try:
+        if metrics is not None:
+            check_metrics_rights(api, pods[0].namespace, settings.namespace)
+        yield ports
+    finally:
+        for port in ports:
+            port.close()
+
+
+def _tell_places(
+    metrics: MetricsOptions,
+    tracers: Sequence[Tracer],
+    ports: Sequence[LocalPort],
+    say: Callable[[str], None],
+) -> None:
+    if metrics.warning is not None:
+        say(metrics.warning)
+    for tracer, port in zip(tracers, ports, strict=True):
+        whose = f" of node {tracer.plan.node}" if len(tracers) > 1 else ""
+        say(metrics_line(host_and_port(port.address, port.port), whose))
 
 
 def _launch_settings(options: PodTraceOptions, pods: Sequence[TargetPod]) -> LaunchSettings:

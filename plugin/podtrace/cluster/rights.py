@@ -66,6 +66,12 @@ def job_rights(namespace: str, tracer_namespace: str | None = None) -> list[Righ
     return [*jobs, Right("list", "pods", where)]
 
 
+def metrics_rights(namespace: str, tracer_namespace: str | None = None) -> list[Right]:
+    """Return what it takes to forward the tracer's metrics to this machine."""
+    where = tracer_namespace or namespace
+    return [Right(verb, "pods/portforward", where) for verb in ("get", "create")]
+
+
 def choice_rights(namespace: str) -> list[Right]:
     """Return what is needed to name no pod, a selector, or a TYPE/NAME."""
     workloads = ("deployments", "statefulsets", "daemonsets", "replicasets", "jobs", "services")
@@ -128,7 +134,7 @@ def missing_rights_error(
         message = str(refusal) if refusal is not None else f"you lack a right in {where}"
     said = [f"the cluster said: {refusal.message}"] if refusal is not None and missing else []
     role = role_text(
-        namespace, tracer_namespace=tracer_namespace, user=_user(api), with_choice=with_choice
+        namespace, tracer_namespace=tracer_namespace, user=user_name(api), with_choice=with_choice
     )
     return ClusterError(
         message,
@@ -144,6 +150,7 @@ def role_text(
     user: str = "USER",
     with_jobs: bool = True,
     with_choice: bool = False,
+    with_metrics: bool = False,
 ) -> str:
     """Return YAML that gives a user what a run needs, and no more.
 
@@ -156,12 +163,15 @@ def role_text(
         user: the name that the cluster knows the user by.
         with_jobs: allow the Job that removes the tracer pod whatever happens.
         with_choice: allow selectors, workloads and services instead of pods' names alone.
+        with_metrics: allow to forward the tracer's metrics.
     """
     rights = run_rights(namespace, tracer_namespace)
     if with_jobs:
         rights += job_rights(namespace, tracer_namespace)
     if with_choice:
         rights += choice_rights(namespace)
+    if with_metrics:
+        rights += metrics_rights(namespace, tracer_namespace)
     spaces = list(dict.fromkeys(right.namespace for right in rights if right.namespace))
     items = []
     for space in spaces:
@@ -170,6 +180,16 @@ def role_text(
             _binding(space, user),
         ]
     return "apiVersion: v1\nkind: List\nitems:\n" + "".join(map(_item, items))
+
+
+def user_name(api: ApiLike) -> str:
+    """Return the name that the cluster knows the user by, or a word that stands for it."""
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    try:
+        status = mapping(api.post(WHO_AM_I, review), "status", "userInfo")
+    except ClusterError:
+        return "USER"
+    return text(status, "username") or "USER"
 
 
 def _item(text: str) -> str:
@@ -186,15 +206,6 @@ def _is_allowed(api: ApiLike, right: Right) -> bool:
         subresource=subresource,
         namespace=right.namespace,
     )
-
-
-def _user(api: ApiLike) -> str:
-    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-    try:
-        status = mapping(api.post(WHO_AM_I, review), "status", "userInfo")
-    except ClusterError:
-        return "USER"
-    return text(status, "username") or "USER"
 
 
 def _role(namespace: str, rights: Sequence[Right]) -> str:

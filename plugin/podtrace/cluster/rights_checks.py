@@ -11,7 +11,14 @@ from dataclasses import dataclass
 
 from podtrace.checkup import FAILED, OK, WARNING, Check, check_of
 from podtrace.cluster.interface import ApiLike
-from podtrace.cluster.rights import Right, allowed_rights, job_rights, role_text, run_rights
+from podtrace.cluster.rights import (
+    Right,
+    allowed_rights,
+    job_rights,
+    metrics_rights,
+    role_text,
+    run_rights,
+)
 from podtrace.cluster.target import Selection
 from podtrace.cluster.workloads import parse_word
 from podtrace.errors import ClusterError, UsageError
@@ -53,6 +60,11 @@ def conveniences(namespace: str, tracer_namespace: str) -> list[Convenience]:
             "Rights: names",
             (Right("list", "services", namespace), Right("list", "pods", namespace)),
             "connections show addresses without the Services and pods behind them",
+        ),
+        Convenience(
+            "Rights: metrics",
+            tuple(metrics_rights(namespace, tracer_namespace)),
+            "--metrics cannot bring the metrics to this machine",
         ),
     ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from http import HTTPStatus
 
@@ -11,6 +10,7 @@ from podtrace.cluster.interface import ApiLike, Object
 from podtrace.cluster.objects import mapping, text
 from podtrace.cluster.paths import object_path
 from podtrace.cluster.rights import WHO_AM_I
+from podtrace.cluster.server_version import server_version
 from podtrace.errors import ApiError, ClusterError
 
 OLDEST_VERSION = (1, 25)
@@ -38,7 +38,7 @@ def check_server(api: ApiLike) -> Check:
     seconds = time.monotonic() - began
     version = str(answer.get("gitVersion") or "of an unknown version")
     found = f"{api.server} {version}, answers in {seconds * 1000:.0f} ms"
-    known = _version(answer)
+    known = server_version(answer)
     if known is not None and known < OLDEST_VERSION:
         wanted = ".".join(map(str, OLDEST_VERSION))
         return Check(
@@ -106,10 +106,3 @@ def check_namespace(api: ApiLike, namespace: str) -> tuple[Check, Object | None]
         fix = "wait until it is gone, and create it again, or use another one"
         return Check(name, FAILED, "is being deleted: nothing can be created in it", fix), found
     return Check(name, OK, "exists"), found
-
-
-def _version(answer: Object) -> tuple[int, int] | None:
-    """Return major and minor; some providers write the minor as `34+`."""
-    numbers = [re.match(r"\d{1,4}", str(answer.get(key) or "")) for key in ("major", "minor")]
-    major, minor = numbers
-    return (int(major.group()), int(minor.group())) if major and minor else None

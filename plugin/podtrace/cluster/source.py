@@ -43,6 +43,9 @@ class ClusterSource:
         settings: how tracer pods are made.
         tell: shows the user a line; called from the thread that iterates.
         run: what names this run's objects; made up by default.
+
+    Attributes:
+        tracers: one for each node, in the order of the nodes.
     """
 
     patience_seconds = math.inf
@@ -60,7 +63,7 @@ class ClusterSource:
         self._tell = tell
         self._queue: queue.SimpleQueue[tuple[int, bytes | str | None]] = queue.SimpleQueue()
         plans = plan_tracers(run or secrets.token_hex(4), pods)
-        self._tracers = [
+        self.tracers = [
             Tracer(api, plan, settings, self._queue.put, stamped=len(plans) > 1) for plan in plans
         ]
         self._stop_asked = False
@@ -76,7 +79,7 @@ class ClusterSource:
     @property
     def nodes(self) -> dict[int, str]:
         """The node of each stream, by the number that its lines carry."""
-        return {tracer.plan.number: tracer.plan.node for tracer in self._tracers}
+        return {tracer.plan.number: tracer.plan.node for tracer in self.tracers}
 
     def __iter__(self) -> Iterator[bytes]:
         """Start the tracers and yield their streams, with empty chunks while they say nothing.
@@ -86,9 +89,9 @@ class ClusterSource:
         """
         if self._is_ending:
             return
-        for tracer in self._tracers:
+        for tracer in self.tracers:
             tracer.start()
-        running = len(self._tracers)
+        running = len(self.tracers)
         while running and not self._closed and not self._is_overdue():
             try:
                 number, item = self._queue.get(timeout=IDLE_SECONDS)
@@ -97,7 +100,7 @@ class ClusterSource:
                 continue
             if item is None:
                 running -= 1
-                self._note_end(self._tracers[number - 1])
+                self._note_end(self.tracers[number - 1])
             elif isinstance(item, str):
                 self._tell(item)
             else:
@@ -111,9 +114,9 @@ class ClusterSource:
     def close(self) -> None:
         """Leave, and remove everything that was created."""
         self._closed = True
-        for tracer in self._tracers:
+        for tracer in self.tracers:
             tracer.leave()
-        removers = [_in_background(tracer.remove) for tracer in self._tracers if tracer.is_begun]
+        removers = [_in_background(tracer.remove) for tracer in self.tracers if tracer.is_begun]
         until = time.monotonic() + (REMOVE_SECONDS if self._finished else LEAVE_SECONDS)
         for remover in removers:
             remover.join(max(0.0, until - time.monotonic()))
@@ -134,7 +137,7 @@ class ClusterSource:
         """Return what went wrong on any node, in the order of the nodes."""
         return [
             tracer.trouble
-            for tracer in self._tracers
+            for tracer in self.tracers
             if tracer.trouble is not None and not (self._stop_asked and tracer.was_stopped)
         ]
 
@@ -145,7 +148,7 @@ class ClusterSource:
         trouble = tracer.trouble
         if trouble is None or self._stop_asked:
             return
-        others = [other for other in self._tracers if other is not tracer]
+        others = [other for other in self.tracers if other is not tracer]
         if any(other.has_sent or not other.is_over for other in (*others, tracer)):
             if others:
                 self._tell(f"node {tracer.plan.node}: {trouble.message}")
@@ -158,7 +161,7 @@ class ClusterSource:
             return False
         if self._ending_at is None:
             self._ending_at = time.monotonic()
-            for tracer in self._tracers:
+            for tracer in self.tracers:
                 _in_background(tracer.end)
         return time.monotonic() - self._ending_at > END_SECONDS
 

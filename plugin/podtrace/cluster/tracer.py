@@ -75,6 +75,16 @@ class Tracer:
         self._removal = threading.Lock()
         self._is_removed = False
 
+    @property
+    def namespace(self) -> str:
+        """The namespace of its pod."""
+        return self._settings.namespace
+
+    @property
+    def pod_name(self) -> str | None:
+        """The name of its pod, None while there is none."""
+        return self._pod.pod_name
+
     def start(self) -> None:
         """Begin, in a thread of its own."""
         self.is_begun = True

@@ -56,6 +56,11 @@ def test_smallest_role_is_that_of_a_bare_pod() -> None:
     }
 
 
+def test_metrics_take_two_rights_more() -> None:
+    more = granted(role_text("shop", with_metrics=True)) - granted(role_text("shop"))
+    assert more == {"get /pods/portforward shop", "create /pods/portforward shop"}
+
+
 def test_jobs_take_four_rights_more() -> None:
     more = granted(role_text("shop")) - granted(role_text("shop", with_jobs=False))
     assert more == {
