@@ -13,6 +13,7 @@ from e2e.kubectl import Kubectl
 from e2e.leavings import tracers_of, wait_for_none, wait_for_tracer
 from e2e.outages import Outages
 from e2e.runs import Run, apply_work
+from e2e.scraping import get, port_of, wait_for_status
 from kernel.neighbours import Neighbours
 
 UNHEARD_SECONDS = 30.0
@@ -67,3 +68,21 @@ def test_an_api_server_that_stays_away_ends_the_tracer_and_the_run_and_leaves_no
     assert run.missing == 0
     outages.recover()
     wait_for_none(shop)
+
+
+def test_metrics_say_that_the_api_server_is_away_and_come_again(
+    shop: Kubectl, outages: Outages, start: Callable[..., Run]
+) -> None:
+    run = start(shop, "web-0", "-o", "json", "--metrics", "--metrics-port", "0")
+    port = port_of(run)
+    with outages.outage():
+        said = wait_for_status(port, 502)
+        assert "cannot be reached" in said
+        time.sleep(3)
+        assert get(port)[0] == 502
+    wait_for_status(port, 200)
+    run.until("health", run.count("health") + 3)
+    outages.wait_for_nodes()
+    run.process.send_signal(signal.SIGINT)
+    code, told = run.rest()
+    assert code == 0, told
