@@ -121,6 +121,6 @@ def _os_errors() -> Iterator[None]:
 
 def _line(name: str, value: str) -> str:
     """Return a header. The transport of other requests wants Latin-1, this one sends UTF-8."""
-    if not value.isprintable():
+    if any(character in value for character in "\r\n\0"):
         raise ValueError(f"the header {name} cannot be sent")
     return f"{name}: {value.encode('latin-1').decode()}"

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +18,17 @@ def listener(address: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.create_server((address, port), family=family) as taken:
         yield taken.getsockname()[1]
+
+
+def free_ports(count: int) -> int:
+    """Return the first of so many free ports that nobody is given by chance."""
+    while True:
+        base = random.randrange(10_000, 30_000)
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            for port in range(base, base + count):
+                stack.enter_context(listener(port=port))
+                stack.enter_context(listener("::1", port))
+            return base
 
 
 def refused(address: str, port: int) -> MetricsError:
@@ -102,8 +115,7 @@ def test_address_of_another_machine_is_refused_in_words() -> None:
 
 
 def test_each_node_has_the_next_port() -> None:
-    with listener() as base:
-        pass
+    base = free_ports(3)
     ports = local_ports("127.0.0.1", base, 3)
     assert [port.port for port in ports] == [base, base + 1, base + 2]
     for port in ports:
@@ -115,9 +127,10 @@ def test_each_node_has_the_next_port() -> None:
 
 
 def test_of_several_ports_none_is_kept_where_one_is_missing() -> None:
-    with listener() as taken, pytest.raises(MetricsError, match=f"port {taken} of"):
-        local_ports("127.0.0.1", taken - 1, 2)
-    LocalPort("127.0.0.1", taken - 1).close()
+    base = free_ports(2)
+    with listener(port=base + 1), pytest.raises(MetricsError, match=f"port {base + 1} of"):
+        local_ports("127.0.0.1", base, 2)
+    LocalPort("127.0.0.1", base).close()
 
 
 def test_there_are_no_ports_beyond_the_last() -> None:

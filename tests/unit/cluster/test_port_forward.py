@@ -204,11 +204,11 @@ def test_impersonation_is_for_forwards_too(
     server = scene.server(plain(metrics.port))
     config = kubeconfig(tmp_path, server.url)
     api = scene.connect(
-        Access(kubeconfig=str(config), as_user="jürgen", as_groups=("a", "b"), as_uid="7")
+        Access(kubeconfig=str(config), as_user="jürgen ćwik", as_groups=("a", "b"), as_uid="7")
     )
     assert answered(dialled(api)).endswith(b"some 1\n")
     headers = server.requests[0].headers
-    assert headers["Impersonate-User"].encode("latin-1").decode() == "jürgen"
+    assert headers["Impersonate-User"].encode("latin-1").decode() == "jürgen ćwik"
     assert headers["Impersonate-Uid"] == "7"
     assert headers.get_all("Impersonate-Group") == ["a", "b"]
 

@@ -163,7 +163,11 @@ def test_no_more_than_so_many_are_passed_on_at_once(scene: Scene) -> None:
         assert {answer.result()[0] for answer in answers} == {200}
 
 
-def test_client_that_sends_no_more_gets_its_answer(scene: Scene) -> None:
+def test_client_that_sends_no_more_gets_its_answer_and_no_pause(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relayed, "HALF_CLOSED_SECONDS", 60.0)
+
     def slow(request: Request) -> bytes:
         time.sleep(0.3)
         return whole(200, BODY)
@@ -313,10 +317,12 @@ def test_closed_relay_listens_no_more_and_cuts_what_is_connected(scene: Scene) -
     with raw(port) as client:
         client.sendall(GET)
         client.recv(1)
+        begin = time.monotonic()
         scene.relay.close()
         with contextlib.suppress(ConnectionResetError):
             while client.recv(65536):
                 pass
+        assert time.monotonic() - begin < relayed.IDLE_SECONDS / 2
     with pytest.raises(OSError):
         raw(port)
     LocalPort("127.0.0.1", port).close()
