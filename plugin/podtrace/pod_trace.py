@@ -83,7 +83,7 @@ def _trace(
     )
     forward = MetricsForward(api, source.tracers, ports)
     if options.metrics is not None:
-        _tell_places(options.metrics, source.tracers, ports, view.say)
+        _tell_places(options.metrics, source.tracers, ports, view.notice)
     forward.start()
     names.start()
     try:

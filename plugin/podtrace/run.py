@@ -36,6 +36,9 @@ class View(Protocol):
     def say(self, text: str) -> None:
         """Show a line about the run itself, such as how long the tracer may live."""
 
+    def notice(self, text: str) -> None:
+        """Show such a line for as long as the view lasts, where it does not stay by itself."""
+
     def begin(self, session: Session) -> None:
         """Every probe is attached: the first line came."""
 

@@ -64,7 +64,7 @@ def run_trace(options: TraceOptions, tell: Tell) -> int:
     elif not is_command and is_terminal(sys.stderr):
         view = ProgressView(sys.stderr, options.diagnose_ns)
     if options.metrics is not None and options.metrics.warning is not None:
-        view.say(options.metrics.warning)
+        view.notice(options.metrics.warning)
     try:
         outcome = execute(
             source, view, recorder, report, output, is_live, at_begin=_metrics_teller(view)
@@ -139,7 +139,7 @@ def _metrics_teller(view: View) -> Callable[[Mapping[str, Any]], None]:
 
     def tell(hello: Mapping[str, Any]) -> None:
         if place := hello.get("metrics"):
-            view.say(metrics_line(str(place)))
+            view.notice(metrics_line(str(place)))
 
     return tell
 

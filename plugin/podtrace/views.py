@@ -23,6 +23,10 @@ class QuietView:
         """Pass on what the source has to say."""
         write_message(text)
 
+    def notice(self, text: str) -> None:
+        """Pass it on, once."""
+        write_message(text)
+
     def begin(self, session: Session) -> None:
         """Nothing is shown at the beginning."""
 
@@ -70,6 +74,10 @@ class ProgressView:
         """Put a line above the progress."""
         self._draw(f"{printable(text)}\n")
         self._draw(self._last)
+
+    def notice(self, text: str) -> None:
+        """Put it above the progress, where it stays."""
+        self.say(text)
 
     def begin(self, session: Session) -> None:
         """Start to count."""

@@ -13,7 +13,7 @@ from typing import TextIO
 from podtrace.model.notable import Notable
 from podtrace.model.session import Session
 from podtrace.report.live_frame import Frame, FrameBuilder
-from podtrace.report.live_layout import filled, frame_lines
+from podtrace.report.live_layout import LEAST_HEIGHT, filled, frame_lines
 from podtrace.report.messages import ENDING, write_message
 from podtrace.report.paint import painted_frame
 from podtrace.report.screen import Screen
@@ -46,6 +46,7 @@ class LiveView:
         self._frame: Frame | None = None
         self._began: float | None = None
         self._said: list[str] = []
+        self._notices: list[str] = []
         self._drawn_at = 0.0
         self._drawn_size: os.terminal_size | None = None
         self._stale = True
@@ -58,6 +59,11 @@ class LiveView:
         self._said.append(text)
         if self._began is None:
             self._draw()
+
+    def notice(self, text: str) -> None:
+        """Show a line at the foot of the screen, too, once there is more on it."""
+        self._notices.append(text)
+        self.say(text)
 
     def begin(self, session: Session) -> None:
         """Start to count the time: the hello line came, every probe is attached."""
@@ -103,7 +109,12 @@ class LiveView:
             waiting.append(f"starting the tracer{style.ellipsis}")
             lines = filled(waiting, style, size.lines)
         else:
-            lines = frame_lines(self._frame, now - self._began, style, size.lines)
+            notices = [style.text(text, style.width) for text in self._notices]
+            if size.lines - len(notices) < LEAST_HEIGHT:
+                notices = []
+            height = size.lines - len(notices)
+            lines = frame_lines(self._frame, now - self._began, style, height)
+            lines[-1:-1] = notices
         if self._is_ending:
             lines[-1:] = [style.text(ENDING, style.width)]
         self._screen.draw(painted_frame(lines, self._environment))

@@ -46,6 +46,10 @@ class PlainLiveView:
         """Pass on what the source has to say."""
         write_message(text)
 
+    def notice(self, text: str) -> None:
+        """Pass it on, once."""
+        write_message(text)
+
     def begin(self, session: Session) -> None:
         """Say what is traced."""
         snapshot = session.snapshot(rows=0)

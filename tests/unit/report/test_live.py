@@ -286,6 +286,36 @@ def test_view_follows_the_size_and_the_time_without_new_data(terminal: tuple[int
         view.close()
 
 
+def test_notice_stays_above_the_foot_of_the_screen_and_is_said_once_more(
+    terminal: tuple[int, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    master, slave = terminal
+    set_size(master, 80, 24)
+    now = [100.0]
+    session = Session()
+    session.fold(busy_stream())
+    with os.fdopen(slave, "w", encoding="utf-8") as stream:
+        view = LiveView(stream, clock=lambda: now[0], environment=COLOURS)
+        drawn(master)
+        view.notice("metrics at http://127.0.0.1:3000/metrics")
+        assert "metrics at http" in drawn(master)
+        now[0] += 1
+        view.begin(session)
+        shown = drawn(master)
+        assert shown.count("\r\n") == 23
+        *_, last_but_one, last = shown.split("\r\n")
+        assert "metrics at http://127.0.0.1:3000/metrics" in last_but_one
+        assert FOOTER in last
+        set_size(master, 60, 15)
+        now[0] += 1
+        view.idle(session)
+        low = drawn(master)
+        assert low.count("\r\n") == 14
+        assert "metrics at" not in low
+        view.close()
+    assert capsys.readouterr().err == "metrics at http://127.0.0.1:3000/metrics\n"
+
+
 def test_plain_view_writes_a_line_for_each_notable_event_and_sums_up() -> None:
     written: list[str] = []
     session = Session()
