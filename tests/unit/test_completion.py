@@ -121,6 +121,9 @@ def test_words_say_how_the_cluster_is_reached(cluster: Cluster) -> None:
 
 
 def test_options_and_their_values_are_offered(cluster: Cluster) -> None:
+    names = ["", "-port", "-address", "-processes"]
+    assert offered("web-0", "--metrics") == [*(f"--metrics{name}" for name in names), ":4"]
+    assert offered("web-0", "--metrics", "--metrics-port", "") == [":4"]
     assert offered("--diag") == ["--diagnose", ":4"]
     assert offered("-o", "j") == ["json", ":4"]
     assert offered("doctor", "--contex") == ["--context", ":4"]

@@ -84,8 +84,9 @@ class RelayedConnection:
             if request := self._client.recv(_CHUNK_BYTES):
                 self._client.settimeout(WRITE_SECONDS)
                 self._pass_on(request)
-        except OSError:
-            pass  # the client has gone, and nobody else has to know
+        except (OSError, ValueError):
+            # The client has gone, or this end was closed by another thread: nobody has to know.
+            pass
         finally:
             self.close()
             self._client.close()
