@@ -18,6 +18,8 @@ from podtrace.report.sections.pods import has_several_pods, pod_of
 from podtrace.report.style import Style
 from podtrace.report.table import INDENT, Cell, name, number, table
 
+LEAST_HEIGHT = 15
+"""Below this the latest events are not to be seen any more."""
 _WIDE = 110
 _ROOMY = 70
 _LIST = 8
