@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -54,3 +55,11 @@ def test_failed_build_says_what_another_platform_takes(tmp_path: Path, platform:
     assert done.returncode == 3
     assert "is built" not in done.stdout
     assert ("qemu-user-static" in done.stderr) == bool(platform)
+
+
+def test_base_is_one_image_whatever_its_tag_becomes() -> None:
+    dockerfile = (ROOT / "tracer-image" / "Dockerfile").read_text()
+    [base] = re.findall(r"^ARG BASE=(.*)$", dockerfile, re.MULTILINE)
+    assert re.fullmatch(r"docker\.io/library/debian:\w+-\d{8}-slim@sha256:[0-9a-f]{64}", base)
+    stages = re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)
+    assert stages == ["${BASE}", "packages", "scratch"]

@@ -20,6 +20,7 @@ PAUSE_IMAGE = "docker.io/podtrace/pause:e2e"
 WORKLOAD_IMAGE = "docker.io/podtrace/workload:e2e"
 TRACER_IMAGE = "docker.io/podtrace/podtrace-tracer:e2e"
 _STORAGE_BYTES = 12 * 10**9
+_BASE_IMAGE = "docker.io/library/debian:bookworm-slim"
 _HERE = Path(__file__).resolve().parent
 _BASE = _HERE / "debian-image.sh"
 _FOREIGN_TRACER_IMAGE = "docker.io/podtrace/podtrace-tracer-arm64:e2e"
@@ -47,7 +48,7 @@ def tracer_archive() -> Path:
     """Return an archive of the tracer's image, made of this checkout as `make image` does."""
 
     def build(wanted: Mapping[str, str]) -> None:
-        _run(_BUILD, environment=_with_base() | wanted)
+        _run(_BUILD, environment=_with_base() | wanted | {"BASE": _BASE_IMAGE})
 
     return _tracer_archive("tracer", TRACER_IMAGE, build)
 
