@@ -6,18 +6,16 @@ probes, only such a kernel tells.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from e2e.machine.emulation import emulated, obstacle
 from e2e.machine.images import foreign_tracer_archive
+from e2e.unpacked import UnpackedImage
 
 # The first time, Debian is installed by emulated programs.
 pytestmark = pytest.mark.timeout(1800)
@@ -27,40 +25,25 @@ _AARCH64 = (183).to_bytes(2, "little")
 _MACHINE_OFFSET = 18
 
 
-@dataclass(frozen=True)
-class Image:
-    """An image that is unpacked: what it says of itself, and its root."""
-
-    config: dict[str, Any]
-    root: Path
-
-    def run(self, *arguments: str) -> str:
-        """Run its Python with these arguments and return what it prints."""
-        python, *_ = self.config["config"]["Entrypoint"]
-        line = emulated("chroot", str(self.root), python, *arguments)
-        return subprocess.run(line, check=True, capture_output=True, text=True).stdout
-
-
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
+def image(tmp_path_factory: pytest.TempPathFactory) -> UnpackedImage:
     reason = "needs root" if os.geteuid() else obstacle()
     if reason is not None:
         pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("image")
-    _unpack(foreign_tracer_archive(), folder)
-    [manifest] = json.loads((folder / "manifest.json").read_text())
-    root = folder / "root"
-    root.mkdir()
-    for layer in manifest["Layers"]:
-        _unpack(folder / layer, root)
-    return Image(json.loads((folder / manifest["Config"]).read_text()), root)
+    return UnpackedImage.of(foreign_tracer_archive(), tmp_path_factory.mktemp("image"))
 
 
-def test_image_says_which_nodes_it_is_for(image: Image) -> None:
+def run(image: UnpackedImage, *arguments: str) -> str:
+    """Run the image's Python with these arguments and return what it prints."""
+    line = emulated("chroot", str(image.root), image.entrypoint[0], *arguments)
+    return subprocess.run(line, check=True, capture_output=True, text=True).stdout
+
+
+def test_image_says_which_nodes_it_is_for(image: UnpackedImage) -> None:
     assert (image.config["os"], image.config["architecture"]) == ("linux", "arm64")
 
 
-def test_every_program_and_library_is_for_arm64(image: Image) -> None:
+def test_every_program_and_library_is_for_arm64(image: UnpackedImage) -> None:
     machines = {
         path.name: head[_MACHINE_OFFSET:]
         for path, head in _heads(image.root)
@@ -70,10 +53,10 @@ def test_every_program_and_library_is_for_arm64(image: Image) -> None:
     assert {"python3", "libbcc.so.0", "libz3.so.4"} <= set(machines)
 
 
-def test_tracer_and_compiler_are_loaded(image: Image) -> None:
-    assert image.run("-I", "-B", "-m", "podtracer", "--help").startswith("usage: podtracer")
+def test_tracer_and_compiler_are_loaded(image: UnpackedImage) -> None:
+    assert run(image, "-I", "-B", "-m", "podtracer", "--help").startswith("usage: podtracer")
     script = "import bcc, platform, sys; print(platform.machine(), bcc.lib.bcc_usdt_new_frompid)"
-    assert image.run("-I", "-B", "-c", script).startswith("aarch64 <_FuncPtr")
+    assert run(image, "-I", "-B", "-c", script).startswith("aarch64 <_FuncPtr")
 
 
 def _heads(root: Path) -> Iterator[tuple[Path, bytes]]:
@@ -81,7 +64,3 @@ def _heads(root: Path) -> Iterator[tuple[Path, bytes]]:
         if path.is_file() and not path.is_symlink():
             with path.open("rb") as file:
                 yield path, file.read(_MACHINE_OFFSET + 2)
-
-
-def _unpack(archive: Path, folder: Path) -> None:
-    subprocess.run(["tar", "-x", "-f", archive, "-C", folder], check=True)

@@ -125,20 +125,21 @@ class PodTracer:
         capabilities: Sequence[str] | None = None,
         output: Path | None = None,
         log: Path | None = None,
+        program: Sequence[str] = (),
         wait: bool = True,
     ) -> None:
         """Start it, before it with `command`, and wait for its first line.
 
         It has all capabilities, or those named. It writes to `output`; `log` is where that can be
-        read.
+        read. `program` takes the tracer's options and is another one than that of this checkout.
         """
         output = output or folder / "stream.jsonl"
         self.output = log or output
         self.errors = folder / "tracer.err"
-        argv = [*command, TRACER_PYTHON]
+        argv = [*command, *(program or (TRACER_PYTHON,))]
         if capabilities is not None:
             argv += [str(BOUNDED), ",".join(capabilities), SYSTEM_PYTHON]
-        argv += ["-m", "podtracer", "--pods", json.dumps(list(pods))]
+        argv += [*(() if program else ("-m", "podtracer")), "--pods", json.dumps(list(pods))]
         with output.open("wb") as stream, self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
                 [*argv, *map(str, options)],
