@@ -17,6 +17,13 @@ REPOSITORY = ""
 NAME = "podtrace-tracer"
 VARIABLE = "PODTRACE_TRACER_IMAGE"
 
+LOADING = (
+    "to a kind cluster:        kind load image-archive FILE.tar",
+    "to minikube:              minikube image load FILE.tar",
+    "to a node by containerd:  ctr -n k8s.io images import FILE.tar",
+)
+"""How an image in a file comes to nodes that reach no registry."""
+
 
 def tracer_image(option: str | None, environment: Mapping[str, str]) -> str:
     """Return the image reference: of --tracer-image, else of the environment, else of the release.
@@ -34,10 +41,8 @@ def tracer_image(option: str | None, environment: Mapping[str, str]) -> str:
         "no tracer image: this podtrace was built from source and knows no registry",
         f"build an image, bring it to the nodes, then name it with --tracer-image or {VARIABLE}",
         (
-            f"build it:                 make image    (makes {image})",
-            f"to a kind cluster:        kind load docker-image {image}",
-            f"to minikube:              minikube image load {image}",
-            "to a node by containerd:  ctr -n k8s.io images import FILE.tar",
+            f"build it:                 make image OUTPUT=FILE.tar    (makes {image})",
+            *LOADING,
             f"to a registry:            docker tag {image} REGISTRY/{image}, docker push "
             f"REGISTRY/{image}",
             f"then:                     kubectl podtrace POD --tracer-image {image}",

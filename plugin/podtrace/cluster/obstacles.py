@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from podtrace.cluster.explain import last_lines
+from podtrace.cluster.image import LOADING
 from podtrace.cluster.manifest import BTF_PATH
 from podtrace.cluster.pod_status import Ending, Obstacle
 from podtrace.cluster.settings import LaunchSettings
@@ -45,7 +46,13 @@ def start_error(obstacle: Obstacle, where: str, node: str, settings: LaunchSetti
         return LaunchError(
             f"node {node} has no image {image}, and may not pull it",
             "load the image on the node, or let it be pulled: --image-pull-policy IfNotPresent",
-            said,
+            (
+                *said,
+                f"to a file:                make image OUTPUT=FILE.tar, or docker save {image} "
+                "-o FILE.tar",
+                *LOADING,
+                "what a node has:          ctr -n k8s.io images list -q",
+            ),
         )
     if reason == "InvalidImageName":
         return LaunchError(

@@ -53,6 +53,13 @@ def tracer_archive() -> Path:
     return _tracer_archive("tracer", TRACER_IMAGE, build)
 
 
+def write_tracer(image: str, file: Path) -> str:
+    """Write the tracer's image to a file, as `make image` does; return what that prints."""
+    wanted = {"IMAGE": image, "OUTPUT": str(file), "BUILDER": "buildah", "BASE": _BASE_IMAGE}
+    with CACHE.locked():
+        return _run(_BUILD, environment=_with_base() | wanted)
+
+
 def foreign_tracer_archive() -> Path:
     """Return an archive of the same for arm64, on a machine of another architecture."""
 

@@ -45,6 +45,17 @@ def test_each_reason_names_the_object_and_the_next_step(
     assert text in error.message or text in "\n".join(error.details)
 
 
+def test_a_node_that_lacks_the_image_and_may_not_pull_it_says_how_it_gets_there() -> None:
+    error = start_error(Obstacle("ErrImageNeverPull", "not present"), WHERE, NODE, settings())
+    text = "\n".join(error.details)
+    for command in (
+        "docker save tracer:1 -o FILE.tar",
+        "kind load image-archive FILE.tar",
+        "ctr -n k8s.io images import FILE.tar",
+    ):
+        assert command in text
+
+
 def test_a_tracer_that_crashed_at_the_start_shows_its_last_lines() -> None:
     lines = ["Traceback", "ValueError: boom"]
     error = early_end_error(Ending("Error", "", 3), lines, WHERE, NODE, settings())
