@@ -105,7 +105,9 @@ def test_image_says_what_it_is_and_of_which_files(image: UnpackedImage) -> None:
     assert created <= datetime.datetime.now(datetime.UTC)
 
 
-def test_scanners_find_the_packages_that_files_came_from(image: UnpackedImage) -> None:
+def test_scanners_find_the_packages_of_the_files_and_readers_their_licences(
+    image: UnpackedImage,
+) -> None:
     versions = {}
     for status in (image.root / "var/lib/dpkg/status.d").iterdir():
         fields = dict(
@@ -115,6 +117,8 @@ def test_scanners_find_the_packages_that_files_came_from(image: UnpackedImage) -
     assert {"base-files", "libc6", "python3-bpfcc", "python3-minimal"} <= versions.keys()
     assert any(name.startswith("libllvm") for name in versions)
     assert all(versions.values())
+    documents = image.root / "usr/share/doc"
+    assert {name for name in versions if not (documents / name / "copyright").is_file()} == set()
     assert (image.root / "etc/os-release").read_text().startswith("PRETTY_NAME=")
 
 

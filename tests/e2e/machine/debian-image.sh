@@ -3,12 +3,13 @@
 #
 # Where no registry can be reached, an image build still needs the base that it names. This one
 # holds what the published image holds, as far as a build can tell: a minimal system with apt, and
-# no documentation. Sources and settings of apt come from this machine, because a mirror that
+# no documentation but licences. Sources and settings of apt come from this machine, because a mirror that
 # answers here may need them.
 #
 # For another architecture than this machine's, the kernel has to know an emulator of its programs.
 #
-# usage: debian-image.sh [SUITE [ARCHITECTURE]]     as root; does nothing if the image is there
+# usage: debian-image.sh [SUITE [ARCHITECTURE]]
+#        as root; does nothing if the image is there, made by this script as it is
 set -euo pipefail
 
 suite=${1:-bookworm}
@@ -18,7 +19,11 @@ name=docker.io/library/debian:$suite-slim
     name=docker.io/podtrace/debian-$architecture:$suite-slim
 store=(buildah --storage-driver "${STORAGE_DRIVER:-vfs}")
 
-if "${store[@]}" inspect --type image "$name" >/dev/null 2>&1; then
+label=podtrace.made-by
+script=$(sha256sum <"$0" | cut -c 1-16)
+made_by=$("${store[@]}" inspect --type image --format "{{index .OCIv1.Config.Labels \"$label\"}}" \
+    "$name" 2>/dev/null || true)
+if [[ $made_by == "$script" ]]; then
     exit 0
 fi
 
@@ -51,6 +56,7 @@ mmdebstrap --quiet --variant=minbase --mode=root "${options[@]}" --architectures
     --hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr \
     --aptopt="$folder/90mirror" \
     --dpkgopt='path-exclude=/usr/share/doc/*' \
+    --dpkgopt='path-include=/usr/share/doc/*/copyright' \
     --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/info/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
@@ -59,6 +65,6 @@ mv "$folder/90mirror" "$folder/docker-clean" "$folder/root/etc/apt/apt.conf.d/"
 
 container=$("${store[@]}" from scratch)
 "${store[@]}" add --quiet "$container" "$folder/root" / >/dev/null
-"${store[@]}" config --cmd bash --arch "$architecture" \
+"${store[@]}" config --cmd bash --arch "$architecture" --label "$label=$script" \
     --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$container"
 "${store[@]}" commit --quiet "$container" "$name" >/dev/null
