@@ -8,6 +8,7 @@ import os
 import sys
 
 from podtracer import lifetime, pods
+from podtracer.address import Address
 from podtracer.loader import Loader
 from podtracer.plan import Thresholds
 
@@ -17,6 +18,20 @@ def _seconds(text: str) -> float:
     if not 0 <= seconds < math.inf:
         raise ValueError(text)
     return seconds
+
+
+def _address(text: str) -> Address:
+    try:
+        return Address.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise ValueError(text)
+    return count
 
 
 def _pods(text: str) -> tuple[pods.Pod, ...]:
@@ -43,6 +58,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rtt-spike", type=int, default=defaults.rtt_spike_ns, metavar="NS")
     parser.add_argument("--slow-file", type=int, default=defaults.slow_file_ns, metavar="NS")
     parser.add_argument("--long-block", type=int, default=defaults.long_block_ns, metavar="NS")
+    parser.add_argument(
+        "--metrics", type=_address, metavar="ADDRESS:PORT", help="serve counts for Prometheus"
+    )
+    parser.add_argument("--metrics-processes", type=_count, default=100, metavar="N")
     parser.add_argument("--parent", type=int, metavar="PID", help="end when it is no longer parent")
     parser.add_argument("--uid", type=int, help="run COMMAND as this user")
     parser.add_argument("--gid", type=int)
@@ -99,6 +118,8 @@ def _trace(
         seconds=options.seconds,
         unheard_seconds=options.until_unheard,
         thresholds=Thresholds(options.rtt_spike, options.slow_file, options.long_block),
+        metrics=options.metrics,
+        metrics_processes=options.metrics_processes,
         parent=options.parent,
         uid=options.uid,
         gid=options.gid,

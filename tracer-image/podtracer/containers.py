@@ -33,8 +33,10 @@ class ContainerNames:
     def name(self, cgroup: int) -> str | None:
         """Name of the container that a cgroup id belongs to, None where it is no container's."""
         identity = self.container(cgroup)
-        if not identity:
-            return None
+        return self.of_container(identity) if identity else None
+
+    def of_container(self, identity: str) -> str:
+        """Name of a container by its id."""
         name = self._scope.container_names.get(identity) or self._links.get(identity)
         return name or identity[:SHORTEST_ID]
 

@@ -12,7 +12,7 @@ from collections import Counter
 from typing import Any
 
 from podtrace.wire.codec import LineTooLongError, encode
-from podtrace.wire.schema import END, ERROR, HEALTH, HELLO, MAX_LINE_BYTES
+from podtrace.wire.schema import END, ERROR, EVENT, HEALTH, HELLO, MAX_LINE_BYTES
 
 
 class StreamClosed(Exception):
@@ -36,6 +36,10 @@ class Stream:
     def lines_waiting(self) -> int:
         """Lines in the tick that is being collected."""
         return len(self._waiting)
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return the events in the tick that is being collected."""
+        return [line for line in self._waiting if line["kind"] == EVENT]
 
     def hello(self, fields: dict[str, Any]) -> None:
         """Write the first line."""

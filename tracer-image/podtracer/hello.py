@@ -23,6 +23,7 @@ def hello_fields(
     thresholds: Thresholds,
     node: str,
     listeners: Listeners | None,
+    metrics: str | None,
 ) -> dict[str, Any]:
     """Return the fields that are known before the window begins."""
     fields = {
@@ -43,6 +44,7 @@ def hello_fields(
             "dns_timeout_ns": DNS_TIMEOUT_NS,
         },
         "node": node or None,
+        "metrics": metrics,
     }
     if listeners is not None:
         fields["listener_check"] = listeners.possible

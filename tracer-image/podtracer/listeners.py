@@ -16,6 +16,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Callable
 
 from podtracer.log_opens import LogOpens
 
@@ -23,18 +24,28 @@ SECOND_NS = 1_000_000_000
 LOOK_NS = 5 * SECOND_NS
 FIRST_NS = 30 * SECOND_NS
 """How long the first reader may take."""
+SCRAPED_NS = 120 * SECOND_NS
+"""How long somebody who has read the metrics counts as a listener."""
 _POD = re.compile(r"pod[0-9a-f]{8}[0-9a-f_-]{24,28}")
 
 
 class Listeners:
-    """Looks for readers now and then; times are monotonic nanoseconds."""
+    """Looks for readers now and then; times are monotonic nanoseconds.
+
+    `scraped_ns` tells when somebody last read the metrics, who is as good as a reader of the log.
+    """
 
     def __init__(
-        self, log: re.Pattern[str] | None, patience_seconds: float, proc: str = "/proc"
+        self,
+        log: re.Pattern[str] | None,
+        patience_seconds: float,
+        proc: str = "/proc",
+        scraped_ns: Callable[[], int | None] = lambda: None,
     ) -> None:
         self._log = log
         self._patience_ns = int(patience_seconds * SECOND_NS)
         self._proc = proc
+        self._scraped_ns = scraped_ns
         self._reader: int | None = None
         self._heard_ns: int | None = None
         self._began_ns = 0
@@ -57,6 +68,9 @@ class Listeners:
         if not self.possible or now_ns < self._next_ns:
             return False
         self._next_ns = now_ns + LOOK_NS
+        scraped_ns = self._scraped_ns()
+        if scraped_ns is not None and now_ns - scraped_ns < SCRAPED_NS:
+            return False
         was_opened = self._opens is None or self._opens.seen()
         if was_opened and self._is_read():
             self._heard_ns = now_ns

@@ -27,6 +27,7 @@ _HINTS: Mapping[str, str] = {
     " higher memory limit with --patch.",
     "no_space": "The tracer's container needs some MiB in its temporary folder; is its root file"
     " system read-only, or the node's disk full?",
+    "no_prometheus_client": "The image has no metrics: see --tracer-image.",
     "no_bcc": "The image is not one of podtrace's tracer: see --tracer-image.",
 }
 _TOO_OLD = ("no_probe", "compile_failed", "unknown_kernel", "no_btf")

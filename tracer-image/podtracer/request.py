@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from podtracer.address import Address
 from podtracer.cgroups import Hierarchies
 from podtracer.command import Command
 from podtracer.node import node_files
@@ -28,6 +29,8 @@ class Request:
     seconds: float | None = None
     unheard_seconds: float | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
+    metrics: Address | None = None
+    metrics_processes: int = 100
     parent: int | None = None
     uid: int | None = None
     gid: int | None = None

@@ -17,30 +17,40 @@ PROC = "/proc"
 
 
 class Throttling:
-    """Tells each tick's throttled periods and time of each target."""
+    """Tells each tick's throttled periods and time of each target.
+
+    `by_cgroup` has those of the last look by target and directory, with zeros where a quota could
+    have held something back.
+    """
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self._before: dict[str, tuple[int, int]] = {}
+        self.by_cgroup: dict[tuple[int, str], tuple[int, int]] = {}
         for target in scope.targets:
             for folder in self._folders(target.number):
-                self._before[folder] = _read(folder)
+                self._before[folder] = _read(folder) or (0, 0)
 
     def gains(self) -> dict[int, tuple[int, int]]:
         """Return (periods, nanoseconds) by target; targets with none are left out."""
         gained: dict[int, tuple[int, int]] = {}
+        self.by_cgroup = {}
         for target in self._scope.targets:
             periods = ns = 0
             for folder in self._folders(target.number):
-                now = _read(folder)
+                found = _read(folder)
+                now = found or (0, 0)
                 # A cgroup that is met later may have a past from before the trace.
                 before = self._before.get(folder, now)
                 self._before[folder] = now
                 if now[0] < before[0] or now[1] < before[1]:
                     # It was removed, or made anew under the same name.
                     before = (0, 0)
-                periods += now[0] - before[0]
-                ns += now[1] - before[1]
+                gain = now[0] - before[0], now[1] - before[1]
+                if found is not None:
+                    self.by_cgroup[target.number, folder] = gain
+                periods += gain[0]
+                ns += gain[1]
             if periods or ns:
                 gained[target.number] = (periods, ns)
         return gained
@@ -85,11 +95,14 @@ def _cpu_folder(pid: int, known: Hierarchies) -> str | None:
     return None
 
 
-def _read(folder: str) -> tuple[int, int]:
+def _read(folder: str) -> tuple[int, int] | None:
+    """Return throttled periods and nanoseconds, None where no quota is possible."""
     try:
         text = Path(folder, "cpu.stat").read_text()
     except OSError:
-        return (0, 0)
+        return None
+    if "nr_throttled " not in text:
+        return None
     values = dict(line.split(" ", 1) for line in text.splitlines())
     if "throttled_usec" in values:
         ns = int(values["throttled_usec"]) * 1000

@@ -7,7 +7,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 from podtrace.wire.schema import (
     EVENT,
@@ -19,10 +19,13 @@ from podtrace.wire.schema import (
     SERIES,
 )
 from podtracer import records
-from podtracer.drain import Group, GroupKey, OpenIntervals, SeriesTable
+from podtracer.drain import CPU, Group, GroupKey, OpenIntervals, SeriesTable
 from podtracer.emit import Stream
 from podtracer.folding import fold
 from podtracer.tables import DnsPending, FileTable, LabelTable, Process, ProcessTable, TimedOut
+
+if TYPE_CHECKING:
+    from podtracer.metrics.meter import Meter
 
 MOST_SERIES_LINES = 600
 MOST_FILE_LINES = 100
@@ -63,6 +66,7 @@ class Tables:
         self._timeouts_sent = 0
         self.overflowed = 0
         self.unlisted = 0
+        self.meter: Meter | None = None
 
     def baseline(self) -> int:
         """Pass over what was counted while the probes were attached one after the other.
@@ -94,6 +98,9 @@ class Tables:
             self._add_timeout_event(stream, query, now_ns)
         self._processes.expire_strangers(self._series.processes)
         self._processes.expire(lambda process: self._forget(groups, process))
+        self._carry(groups)
+        if self.meter is not None:
+            self.meter.count(groups)
         self._add_series(stream, groups)
         self._add_files(stream)
         for target, (periods, ns) in throttled.items():
@@ -114,10 +121,22 @@ class Tables:
         for process in self._processes.rows():
             if concerned(process.container_cgroup):
                 self._unsent.setdefault((process.number, process.start_ns), process)
+                if self.meter is not None:
+                    self.meter.note(process)
 
     def _forget(self, groups: dict[GroupKey, Group], process: int) -> None:
         for key, group in self._series.forget(process).items():
             groups[key].merge(group)
+        if self.meter is not None:
+            self.meter.forget(process)
+
+    def _carry(self, groups: dict[GroupKey, Group]) -> None:
+        """Take out CPU time that is not above zero; what is below is left to the next tick."""
+        for key in [key for key in groups if key[0] == CPU and groups[key].sum_ns <= 0]:
+            _, process, target, _ = key
+            sum_ns = groups.pop(key).sum_ns
+            if sum_ns:
+                self._running.carry(process, target, sum_ns)
 
     def _wall(self, monotonic_ns: int) -> int | None:
         return monotonic_ns + self._wall_offset_ns if monotonic_ns else None
@@ -126,6 +145,8 @@ class Tables:
         waiting = self._unsent
         for process in self._processes.changes():
             waiting[process.number, process.start_ns] = process
+            if self.meter is not None:
+                self.meter.note(process)
         for identity in list(waiting)[:MOST_PROCESS_LINES]:
             stream.add(PROCESS, self._process_fields(waiting.pop(identity)))
         # A later tick has room again, unless this goes on.
@@ -152,10 +173,6 @@ class Tables:
     def _add_series(self, stream: Stream, groups: dict[GroupKey, Group]) -> None:
         for (metric, process, target, label), group in fold(groups, MOST_SERIES_LINES).items():
             name = records.METRICS[metric]
-            if name == "cpu" and group.sum_ns <= 0:
-                if group.sum_ns:
-                    self._running.carry(process, target, group.sum_ns)
-                continue
             fields: dict[str, Any] = {"metric": name, "process": process, "target": target}
             fields.update(self._label_fields(name, label))
             fields.update(_numbers(metric, name, group))

@@ -136,6 +136,7 @@ _FIELDS: dict[str, tuple[tuple[str, ...], dict[str, Check]]] = {
             "node": _text,
             "listener_check": _flag,
             "listener_reason": _text,
+            "metrics": _text,
         },
     ),
     schema.SERIES: (
