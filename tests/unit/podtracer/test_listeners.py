@@ -54,6 +54,35 @@ def proc(tmp_path: Path) -> Proc:
     return proc
 
 
+def scraped(patience_seconds: float, *seconds: int, proc: Proc) -> Listeners:
+    """Return listeners of which one reads the metrics at these seconds, and none the log."""
+    now = [0]
+
+    def scraped_ns() -> int | None:
+        return max((s * SECOND for s in seconds if s <= now[0]), default=None)
+
+    listeners = Listeners(LOG, patience_seconds, str(proc.folder), scraped_ns)
+    listeners.check()
+    listeners.begin(0)
+    unheard = listeners.unheard
+
+    def look(now_ns: int) -> bool:
+        now[0] = now_ns // SECOND
+        return unheard(now_ns)
+
+    listeners.unheard = look  # type: ignore[method-assign]
+    return listeners
+
+
+@pytest.mark.parametrize(
+    ("seconds", "end"), [((), 30), ((25,), 145), ((1,), 125), ((0, 100, 200), 320)]
+)
+def test_who_reads_the_metrics_is_a_listener_for_two_minutes(
+    proc: Proc, seconds: tuple[int, ...], end: int
+) -> None:
+    assert unheard_at(scraped(30, *seconds, proc=proc), 1000) == end
+
+
 def unheard_at(listeners: Listeners, until: int) -> int | None:
     """Look every second and return the second at which nobody has listened for too long."""
     return next((s for s in range(until) if listeners.unheard(s * SECOND)), None)

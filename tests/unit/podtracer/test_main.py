@@ -13,6 +13,7 @@ from podtrace.wire.codec import Decoder
 from podtracer import __main__ as command_line
 from podtracer import lifetime
 from podtracer import tracer as tracer_run
+from podtracer.address import Address
 from podtracer.emit import Stream, StreamClosed
 from podtracer.loader import Loader
 from podtracer.own_pod import OwnPod
@@ -54,6 +55,10 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
             Request(cgroup="a", thresholds=Thresholds(1, 2, 3)),
         ),
         ("--pid 1 --until-unheard 30", Request(pid=1, unheard_seconds=30)),
+        (
+            "--pid 1 --metrics [::]:3000 --metrics-processes 7",
+            Request(pid=1, metrics=Address("::", 3000), metrics_processes=7),
+        ),
         (
             '--pods [{"id":1,"namespace":"n","pod":"p","uid":"a-1"}]',
             Request(pods=(Pod(1, "n", "p", "a-1"),)),

@@ -45,6 +45,20 @@ def test_version_2_counts_microseconds(cgroups: Cgroups) -> None:
     assert throttling.gains() == {1: (2, 250_000)}
 
 
+def test_each_cgroup_where_a_quota_is_possible_is_told_apart(cgroups: Cgroups) -> None:
+    cgroups.put("a/x", 1, 10)
+    (cgroups.root / "a/none").mkdir()
+    (cgroups.root / "a/none/cpu.stat").write_text("usage_usec 77\n")
+    throttling = cgroups.throttling()
+    cgroups.put("a/x", 3, 15)
+    throttling.gains()
+    assert throttling.by_cgroup == {
+        (1, str(cgroups.root / "a")): (0, 0),
+        (1, str(cgroups.root / "a/x")): (2, 5000),
+        (2, str(cgroups.root / "b")): (0, 0),
+    }
+
+
 def test_what_was_before_the_trace_and_what_was_told_are_left_out(cgroups: Cgroups) -> None:
     cgroups.put("a", 4, 100)
     throttling = cgroups.throttling()

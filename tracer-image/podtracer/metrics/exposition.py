@@ -66,10 +66,10 @@ def _header(family: Family) -> str:
     return "".join(f"{line}\n" for line in _lines(family, ()))
 
 
-def _prefixes(family: Family, labels: Labels) -> Sequence[str]:
-    """Return what stands before the number in each line of a sample."""
+def _template(family: Family, labels: Labels) -> str:
+    """Return the lines of a sample, for `%`, with a place for the number at the end of each."""
     lines = [line for line in _lines(family, [labels]) if not line.startswith("# ")]
-    return [line.rpartition(" ")[0] + " " for line in lines]
+    return "".join(line.rpartition(" ")[0].replace("%", "%%") + " %s\n" for line in lines)
 
 
 def _shown(family: Family, numbers: Sequence[Number]) -> Iterator[str]:
@@ -90,9 +90,9 @@ class _Part:
 
     def __init__(self, samples: Samples) -> None:
         self._samples = samples
-        self._header = _header(samples.family)
-        self._prefixes: dict[Labels, Sequence[str]] = {}
-        self._texts: dict[Labels, str] = {}
+        self._header = _header(samples.family).encode()
+        self._templates: dict[Labels, str] = {}
+        self._texts: dict[Labels, bytes] = {}
         self.text = b""
 
     def render(self) -> None:
@@ -102,18 +102,15 @@ class _Part:
         for labels in samples.changed:
             numbers = samples.numbers.get(labels)
             if numbers is None:
-                self._prefixes.pop(labels, None)
+                self._templates.pop(labels, None)
                 self._texts.pop(labels, None)
                 continue
-            prefixes = self._prefixes.get(labels)
-            if prefixes is None:
-                prefixes = self._prefixes[labels] = _prefixes(samples.family, labels)
-            shown = _shown(samples.family, numbers)
-            pairs = zip(prefixes, shown)
-            self._texts[labels] = "".join([f"{prefix}{number}\n" for prefix, number in pairs])
+            template = self._templates.get(labels)
+            if template is None:
+                template = self._templates[labels] = _template(samples.family, labels)
+            self._texts[labels] = (template % tuple(_shown(samples.family, numbers))).encode()
         samples.changed.clear()
-        texts = self._texts.values()
-        self.text = "".join((self._header, *texts)).encode() if self._texts else b""
+        self.text = b"".join((self._header, *self._texts.values())) if self._texts else b""
 
 
 class Exposition:
@@ -122,8 +119,8 @@ class Exposition:
     def __init__(self, tables: Iterable[Samples]) -> None:
         self._parts = [_Part(samples) for samples in tables]
 
-    def text(self) -> bytes:
-        """Return the page, of which only what changed is made anew."""
+    def text(self) -> Sequence[bytes]:
+        """Return the page in parts, of which only what changed is made anew."""
         for part in self._parts:
             part.render()
-        return b"".join([part.text for part in self._parts])
+        return [part.text for part in self._parts]

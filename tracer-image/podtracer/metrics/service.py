@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from podtracer.address import Address, bind, bound
@@ -26,7 +26,7 @@ _PLAIN = "text/plain; charset=utf-8"
 
 
 class _Page(NamedTuple):
-    text: bytes
+    text: Sequence[bytes]
     tick_ns: int
 
 
@@ -106,7 +106,7 @@ class Metrics:
             return Answer(503, _PLAIN, [b"No tick has ended yet.\n"], [("Retry-After", "1")])
         self._age.set((), now_ns - page.tick_ns)
         done = self._note_scrape if request.method == "GET" else lambda: None
-        body = [page.text, self._age_text.text()]
+        body = [*page.text, *self._age_text.text()]
         return Answer(200, self._exposition.CONTENT_TYPE, body, done=done)
 
     def _note_scrape(self) -> None:
