@@ -25,9 +25,9 @@ deps: deps-test $(COMPLETE) ## install what is missing for everything below
 
 .PHONY: deps-demo deps-test
 deps-demo:
-	@scripts/install-dependencies.sh bcc network
+	@scripts/install-dependencies.sh bcc metrics network
 deps-test:
-	@scripts/install-dependencies.sh bcc network compiler pahole openssl strace
+	@scripts/install-dependencies.sh bcc metrics promtool network compiler pahole openssl strace
 
 $(COMPLETE):
 	@PYTHON='$(PYTHON)' scripts/install-dependencies.sh python
@@ -67,7 +67,7 @@ kernels: $(COMPLETE) ## run the tests on Debian's kernels in QEMU and note what 
 
 .PHONY: bench
 bench: $(COMPLETE) ## measure what tracing costs, beside bpftrace (as root; minutes)
-	@scripts/install-dependencies.sh bcc compiler network bpftrace
+	@scripts/install-dependencies.sh bcc compiler metrics network bpftrace
 	$(BIN)/python tests/bench/startup.py
 	$(BIN)/python tests/bench/idle_cost.py
 	$(BIN)/python tests/bench/read_cost.py

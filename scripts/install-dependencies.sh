@@ -5,6 +5,8 @@
 #
 #   python     a Python >= 3.11 that can make virtual environments; PYTHON names it (python3)
 #   bcc        BCC for the system's Python, which runs the tracer
+#   metrics    prometheus_client for the system's Python: what the tracer's --metrics needs
+#   promtool   Prometheus's own judge of metrics, for the tests
 #   compiler   a C compiler: the tests' fastest workloads are in C
 #   network    the ip command: the tests build links
 #   pahole     an independent reader of BTF, for the tests
@@ -26,6 +28,8 @@ readonly system_python=/usr/bin/python3
 declare -rA packages=(
     [python]="python3 python3-venv"
     [bcc]="python3-bpfcc"
+    [metrics]="python3-prometheus-client"
+    [promtool]="prometheus"
     [compiler]="gcc libc6-dev"
     [network]="iproute2"
     [pahole]="pahole"
@@ -47,6 +51,14 @@ has_python() {
 has_bcc() {
     "$system_python" -I -c 'import importlib.util as u; u.find_spec("bcc.table") or exit(1)' \
         2>/dev/null
+}
+
+has_metrics() {
+    "$system_python" -I -c 'import prometheus_client' 2>/dev/null
+}
+
+has_promtool() {
+    command -v promtool >/dev/null
 }
 
 has_compiler() {
