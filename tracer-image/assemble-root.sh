@@ -1,8 +1,9 @@
 #!/bin/bash
 # Gather what the tracer runs on into a root file system of its own, from the packages installed.
 #
-# Taken: Python with most of its library as byte code, BCC's Python package, and the shared
-# libraries that these load, found by asking the dynamic linker. No shell, no package manager.
+# Taken: Python with most of its library as byte code, its packages of BCC and of Prometheus's
+# client, and the shared libraries that these load, found by asking the dynamic linker. No shell, no
+# package manager.
 #
 # Two libraries are linked but never called here, and are large: Z3 serves clang's static analyzer
 # and ICU, beneath libxml2, recodes Windows manifests. Their place is taken by empty functions that
@@ -26,8 +27,9 @@ done
 cp -aL --parents /etc/passwd /etc/group "$root"
 cp -a --parents /etc/os-release /usr/lib/os-release "$root"
 
-# Python. Its tests, its tools for developers, and modules for terminals, data bases and
-# encryption are of no use; without OpenSSL hashlib has its own implementations.
+# Python. Its tests, its tools for developers, and modules for terminals and data bases are of no
+# use. Encryption is neither, but Prometheus's client does not load without the module for it;
+# without the other one of OpenSSL hashlib has its own implementations.
 cp "$python" "$root/usr/bin/python3"
 mkdir -p "$root$library"
 tar -C "$library" -c \
@@ -36,11 +38,14 @@ tar -C "$library" -c \
     --exclude='./turtledemo' --exclude='./turtle.py' --exclude='./pydoc_data' --exclude='./venv' \
     --exclude='./unittest' --exclude='./sqlite3' --exclude='./curses' --exclude='./dbm' \
     --exclude='*test*.so' --exclude='_sqlite3.*' --exclude='_curses*' --exclude='_dbm.*' \
-    --exclude='_ssl.*' --exclude='_hashlib.*' --exclude='readline.*' --exclude='nis.*' \
+    --exclude='_hashlib.*' --exclude='readline.*' --exclude='nis.*' \
     --exclude='_crypt.*' --exclude='ossaudiodev.*' --exclude='_codecs_*' --exclude='xxlimited*' \
     . | tar -C "$root$library" -x
 mkdir -p "$root/usr/lib/python3/dist-packages"
-cp -a /usr/lib/python3/dist-packages/bcc "$root/usr/lib/python3/dist-packages/"
+for package in bcc decorator.py prometheus_client; do
+    cp -a "/usr/lib/python3/dist-packages/$package" "$root/usr/lib/python3/dist-packages/"
+done
+rm -r "$root"/usr/lib/python3/dist-packages/prometheus_client/{bridge,twisted}
 "$python" -m compileall -q -b "$root/usr/lib" -s "$root"
 find "$root/usr/lib" -name '*.py' -delete
 find "$root/usr/lib" -name '__pycache__' -prune -exec rm -r {} +
@@ -98,6 +103,7 @@ rm -rf "$root"/etc/ld.so.conf* "$root/var/cache/ldconfig"
 
 # What scanners of images read, and the licences: of each package something was taken from.
 for path in "$python" "$library/os.py" /usr/lib/python3/dist-packages/bcc/__init__.py \
+    /usr/lib/python3/dist-packages/{decorator.py,prometheus_client/metrics_core.py} \
     /etc/passwd /usr/lib/os-release "${modules[@]#"$root"}" "${libraries[@]}"; do
     dpkg -S "$(basename "$path")" 2>/dev/null |
         awk -F': ' -v end="/$(basename "$path")" \
@@ -108,4 +114,4 @@ done | sed 's/:.*//' | sort -u | while read -r package; do
     [ ! -e "$copyright" ] || cp -L --parents "$copyright" "$root"
 done
 
-chroot "$root" /usr/bin/python3 -I -c 'import bcc, hashlib, http.server, socket'
+chroot "$root" /usr/bin/python3 -I -c 'import bcc, hashlib, http.server, prometheus_client, socket'
