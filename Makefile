@@ -70,6 +70,7 @@ bench: $(COMPLETE) ## measure what tracing costs, beside bpftrace (as root; minu
 	@scripts/install-dependencies.sh bcc compiler metrics network bpftrace
 	$(BIN)/python tests/bench/startup.py
 	$(BIN)/python tests/bench/idle_cost.py
+	$(BIN)/python tests/bench/metrics_cost.py
 	$(BIN)/python tests/bench/read_cost.py
 
 .PHONY: image

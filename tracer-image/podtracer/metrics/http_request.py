@@ -9,6 +9,7 @@ MOST_HEAD_BYTES = 8192
 END_OF_HEAD = b"\r\n\r\n"
 
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_GZIP = re.compile(rb"\s*gzip\s*(;\s*q=(1(\.0*)?|0?\.\d*[1-9]\d*)\s*)?")
 _VERSION = re.compile(rb"HTTP/(\d)\.(\d)")
 
 
@@ -26,6 +27,7 @@ class Request(NamedTuple):
     method: str
     path: str
     keep_alive: bool
+    gzip: bool = False
 
 
 def parse(head: bytes) -> Request:
@@ -49,7 +51,8 @@ def parse(head: bytes) -> Request:
     if b"transfer-encoding" in fields or fields.get(b"content-length", b"0") != b"0":
         keep_alive = False
     path = words[1].decode("latin-1").partition("?")[0]
-    return Request(words[0].decode("ascii"), path, keep_alive)
+    gzip = any(map(_GZIP.fullmatch, fields.get(b"accept-encoding", b"").lower().split(b",")))
+    return Request(words[0].decode("ascii"), path, keep_alive, gzip)
 
 
 def _fields(lines: list[bytes]) -> dict[bytes, bytes]:

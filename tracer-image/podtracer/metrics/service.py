@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from podtracer.address import Address, bind, bound
 from podtracer.containers import ContainerNames
@@ -15,6 +15,7 @@ from podtracer.metrics.connection import Answer
 from podtracer.metrics.health import Health
 from podtracer.metrics.http_request import Request
 from podtracer.metrics.meter import Meter
+from podtracer.metrics.page import Page
 from podtracer.metrics.places import Places
 from podtracer.metrics.samples import Samples
 from podtracer.metrics.server import Server
@@ -23,11 +24,6 @@ from podtracer.target import Scope
 PAGE, HEALTHZ = "/metrics", "/healthz"
 STALE_NS = 5_000_000_000
 _PLAIN = "text/plain; charset=utf-8"
-
-
-class _Page(NamedTuple):
-    text: Sequence[bytes]
-    tick_ns: int
 
 
 class Metrics:
@@ -46,7 +42,7 @@ class Metrics:
         self.address = str(bound(listener))
         self.scraped_ns: int | None = None
         self._most_processes = most_processes
-        self._page: _Page | None = None
+        self._page: Page | None = None
         self._age = Samples(families.TICK_AGE)
         self._server = Server(listener, self._answer)
 
@@ -87,7 +83,7 @@ class Metrics:
         for (target, cgroup), (periods, ns) in throttled.items():
             self.meter.throttled(target, cgroup, periods, ns)
         self._health.tick(health)
-        self._page = _Page(self._text.text(), now_ns)
+        self._page = Page(self._text.text(), now_ns)
 
     def close(self) -> None:
         """Stop answering."""
@@ -106,8 +102,11 @@ class Metrics:
             return Answer(503, _PLAIN, [b"No tick has ended yet.\n"], [("Retry-After", "1")])
         self._age.set((), now_ns - page.tick_ns)
         done = self._note_scrape if request.method == "GET" else lambda: None
-        body = [*page.text, *self._age_text.text()]
-        return Answer(200, self._exposition.CONTENT_TYPE, body, done=done)
+        end, fields = self._age_text.text(), [("Vary", "Accept-Encoding")]
+        body = page.compressed(end) if request.gzip else page.plain(end)
+        if request.gzip:
+            fields.append(("Content-Encoding", "gzip"))
+        return Answer(200, self._exposition.CONTENT_TYPE, body, fields, done)
 
     def _note_scrape(self) -> None:
         self.scraped_ns = time.monotonic_ns()

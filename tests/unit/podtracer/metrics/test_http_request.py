@@ -35,6 +35,24 @@ def test_head_is_read(head: bytes, request_read: Request) -> None:
 
 
 @pytest.mark.parametrize(
+    ("accepted", "gzip"),
+    [
+        (b"gzip", True),
+        (b"deflate, GZIP", True),
+        (b"gzip;q=0.5", True),
+        (b"gzip ; q=1.0", True),
+        (b"gzip;q=0", False),
+        (b"gzip;q=0.000", False),
+        (b"identity", False),
+        (b"xgzip", False),
+        (b"", False),
+    ],
+)
+def test_compression_is_used_where_it_is_accepted(accepted: bytes, gzip: bool) -> None:
+    assert parse(b"GET / HTTP/1.0\r\nAccept-Encoding: " + accepted).gzip is gzip
+
+
+@pytest.mark.parametrize(
     ("head", "status"),
     [
         (b"", 400),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import http.client
 import sys
 import time
@@ -98,6 +99,21 @@ def test_the_page_is_of_the_text_format(metrics: Metrics, client: Client) -> Non
     client.ask("/metrics")
     kind = client.response.getheader("Content-Type")
     assert kind == "text/plain; version=0.0.4; charset=utf-8"
+
+
+def test_the_compressed_page_is_the_same(metrics: Metrics, client: Client) -> None:
+    begin(metrics)
+    tick(metrics)
+    for _ in range(3):
+        client.connection.request("GET", "/metrics", headers={"Accept-Encoding": "gzip"})
+        response = client.connection.getresponse()
+        assert response.getheader("Content-Encoding") == "gzip"
+        compressed = Page(gzip.decompress(response.read()))
+        plain = client.page()
+        assert client.response.getheader("Content-Encoding") is None
+        ages = [page.samples.pop("podtrace_last_tick_age_seconds") for page in (compressed, plain)]
+        assert compressed.samples == plain.samples
+        assert [*ages[0].values()] < [*ages[1].values()]
 
 
 def test_other_paths_and_methods_are_refused(metrics: Metrics, client: Client) -> None:
