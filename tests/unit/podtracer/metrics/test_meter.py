@@ -153,6 +153,16 @@ def test_who_cannot_be_told_counts_as_unknown(metered: Metered) -> None:
     assert metered.page().value("podtrace_operations_total", **unknown) == 2
 
 
+def test_unknown_work_counts_for_its_target() -> None:
+    targets = (POD, Target(2, "pod", "db-0", namespace="shop", pod="db-0"))
+    metered = Metered(targets=targets)
+    metered.meter.count({key("pipe", 0, target=n): Group(count=n) for n in (1, 2)})
+    page = metered.page()
+    for pod, count in (("web-0", 1), ("db-0", 2)):
+        unknown = {"process_name": "(unknown)", "pod": pod}
+        assert page.value("podtrace_operations_total", **unknown) == count
+
+
 def test_what_found_no_room_in_the_kernel_counts_as_overflow() -> None:
     group = {key("pipe", OVERFLOW_PROCESS): Group(count=4)}
     one, two = Metered(), Metered(targets=(POD, Target(2, "pod", "b", namespace="n", pod="b")))
