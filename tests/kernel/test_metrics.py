@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +24,11 @@ from kernel.servers import DNS_DELAY_SECONDS, start_servers
 from kernel.tracing import PATIENCE_SECONDS
 from metrics_page import Page
 from podtracer.metrics.families import FAMILIES, HISTOGRAM
-from workload.stage import Stage
+from workload.stage import SLOWNESS, Stage
+
+STORM_SECONDS = 8
+LONGEST_TICK_SECONDS = 3.0 * SLOWNESS
+"""A machine that others use too lets a process wait for a CPU."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -207,6 +215,49 @@ def test_fifty_names_in_room_for_five(tmp_path: Path) -> None:
     listed = {labels["process_name"] for labels in page.labels_of(name)}
     assert len(listed - {"other", "(unknown)"}) == 5
     assert "other" in listed
+
+
+def _misbehave(address: tuple[str, int], until: float) -> None:
+    """Be several bad clients at once: silent, slow, greedy, without end."""
+    held: list[socket.socket] = []
+    while time.monotonic() < until:
+        for sent in (
+            b"",
+            b"GET /met",
+            b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 50,
+            b"X" * 20_000,
+        ):
+            with contextlib.suppress(OSError):
+                sock = socket.create_connection(address, timeout=0.5)
+                held.append(sock)
+                sock.sendall(sent)
+        time.sleep(0.005)
+        while len(held) > 300:
+            held.pop(0).close()
+    for sock in held:
+        sock.close()
+
+
+def test_clients_that_misbehave_neither_hold_up_the_ticks_nor_fill_the_memory(
+    tmp_path: Path,
+) -> None:
+    with MeteredTrace(tmp_path, "--command", "--", "sleep", "300") as trace:
+        before = trace.page()
+        until = time.monotonic() + STORM_SECONDS
+        clients = [
+            threading.Thread(target=_misbehave, args=((trace.host, trace.port), until))
+            for _ in range(4)
+        ]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
+        page = trace.page()
+        intervals = [line["interval_ns"] for line in trace.lines() if line["kind"] == "health"]
+        memory = [found.value("podtrace_tracer_memory_bytes") or 0.0 for found in (before, page)]
+    assert len(intervals) >= STORM_SECONDS
+    assert max(intervals) < LONGEST_TICK_SECONDS * 1e9
+    assert memory[1] - memory[0] < 16 << 20
 
 
 def test_a_port_that_is_taken_is_said_before_anything_is_compiled(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import select
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from podtrace.wire.schema import EVENT
 from podtracer import cgroups
@@ -25,6 +25,7 @@ from podtracer.hello import hello_fields
 from podtracer.listeners import Listeners
 from podtracer.loader import Loader, Stopped
 from podtracer.maps import OpenMaps
+from podtracer.metering import Metering
 from podtracer.node_errors import on_node
 from podtracer.own_memory import own_memory_file
 from podtracer.plan import Plan, sizes_from_environment
@@ -33,9 +34,6 @@ from podtracer.ring import RingBuffer
 from podtracer.stops import Stops
 from podtracer.target import Changes, Scope, alive
 from podtracer.throttle import Throttling
-
-if TYPE_CHECKING:
-    from podtracer.metrics.service import Metrics
 
 _SECOND_NS = 1_000_000_000
 _TOO_LATE = TracerError(
@@ -48,16 +46,16 @@ _TOO_LATE = TracerError(
 def run(request: Request, stream: Stream, loader: Loader) -> int:
     """Trace with what `loader` loads and write the stream; return the process's exit code."""
     stops = Stops(marked_first=request.own.bare)
-    command = metrics = None
+    command = metering = None
     try:
         known = cgroups.hierarchies(hidden=request.hidden)
         if not request.pods:
             remove_leftovers(known)
         if request.command:
             command = Command(request.command, request.uid, request.gid, known)
-        metrics = _open_metrics(request)
+        metering = Metering(request)
         scope = scope_of(request, command, known)
-        return _Run(request, stream, loader, scope, command, stops, metrics).run()
+        return _Run(request, stream, loader, scope, command, stops, metering).run()
     except StreamClosed:
         return 1
     except Stopped:
@@ -68,18 +66,10 @@ def run(request: Request, stream: Stream, loader: Loader) -> int:
         _tell(request, stream, defect(error))
         return 1
     finally:
-        if metrics is not None:
-            metrics.close()
+        if metering is not None:
+            metering.close()
         if command is not None:
             command.end()
-
-
-def _open_metrics(request: Request) -> Metrics | None:
-    if request.metrics is None:
-        return None
-    from podtracer.metrics.service import Metrics  # Ten MiB that other traces do without.
-
-    return Metrics(request.metrics, request.metrics_processes)
 
 
 def _tell(request: Request, stream: Stream, error: TracerError) -> None:
@@ -96,9 +86,9 @@ class _Run:
         scope: Scope,
         command: Command | None,
         stops: Stops,
-        metrics: Metrics | None,
+        metering: Metering,
     ) -> None:
-        self._metrics = metrics
+        self._metering = metering
         self._request = request
         self._stream = stream
         self._loader = loader
@@ -114,10 +104,7 @@ class _Run:
         if seconds is None:
             return None
         log = self._request.own.log_pattern(self._scope.known)
-        return Listeners(log, seconds, scraped_ns=self._scraped_ns)
-
-    def _scraped_ns(self) -> int | None:
-        return self._metrics.scraped_ns if self._metrics is not None else None
+        return Listeners(log, seconds, scraped_ns=self._metering.scraped_ns)
 
     def _make_plan(self) -> Plan:
         sizes, ring_bytes = sizes_from_environment()
@@ -135,8 +122,7 @@ class _Run:
         )
 
     def run(self) -> int:
-        if self._metrics is not None:
-            self._metrics.start()
+        self._metering.start()
         check = self._listeners.check if self._listeners is not None else lambda: None
         self._loaded = self._loader.load(self._plan, self._stops, meanwhile=check)
         try:
@@ -182,10 +168,7 @@ class _Run:
         self._maps = OpenMaps(self._loaded.maps, self._plan)
         self._names = ContainerNames(self._scope)
         self._tables = self._maps.tables(self._names.name, self._wall_offset_ns)
-        if self._metrics is not None:
-            self._tables.meter = self._metrics.begin(
-                self._scope, self._loaded.probes, self._request.own.node, self._names
-            )
+        self._tables.meter = self._metering.begin(self._scope, self._loaded.probes, self._names)
         self._scope.exit_code_of = self._tables.exit_code_of
         self._ring = RingBuffer(self._loaded.maps["events"], self._plan.ring_bytes)
         self._cost = OwnCost(own_memory_file() if self._request.pods else None)
@@ -200,7 +183,7 @@ class _Run:
             self._request.thresholds,
             self._request.own.node,
             self._listeners,
-            self._metrics.address if self._metrics is not None else None,
+            self._metering.address,
         )
         self._stream.hello(
             {
@@ -270,8 +253,7 @@ class _Run:
         self._tick_began_ns = now_ns
         health, events = self._health(interval_ns), self._stream.events()
         self._stream.end_tick(health, now_ns + self._wall_offset_ns)
-        if self._metrics is not None:
-            self._metrics.tick(events, self._throttling.by_cgroup, health, now_ns)
+        self._metering.tick(events, self._throttling.by_cgroup, health, now_ns)
 
     def _health(self, interval_ns: int) -> dict[str, Any]:
         losses = self._maps.losses()
