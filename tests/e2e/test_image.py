@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +19,9 @@ from e2e.machine.emulation import obstacle
 from e2e.machine.images import TRACER_IMAGE, foreign_tracer_archive, tracer_archive
 from e2e.unpacked import UnpackedImage
 from kernel.exact_checks import ExactChecks, ExactRun
-from kernel.pod_tracing import Kubelet, PodTracer
+from kernel.pod_tracing import Kubelet, PodTracer, finish, writer
 from kernel.servers import start_servers
-from kernel.tracing import Report, command
+from kernel.tracing import PATIENCE_SECONDS, Report, command
 from podtrace.cluster.manifest import BTF_PATH
 from podtrace.wire.version import VERSION
 from workload.stage import Stage
@@ -178,6 +179,25 @@ class TestUnderContainerd(ExactChecks):
         assert {each["state"] for each in tracer.hello["sections"].values()} == {"full"}
         assert tracer.errors.read_text() == ""
         assert tracer.process.returncode == 0
+
+
+def test_counts_are_served_to_prometheus(
+    containerd: Containerd, own_image: UnpackedImage, tmp_path: Path
+) -> None:
+    program = containerd.run(TRACER_IMAGE, *AS_THE_POD, "--net-host", program=own_image.entrypoint)
+    options = ("--limit", 300, "--metrics", "127.0.0.1:0")
+    with Stage() as stage:
+        web = Kubelet(stage).pod("web-0")
+        work = writer(stage, web.run("app"), 37)
+        with PodTracer(tmp_path, [web.asked(1)], *options, program=program) as tracer:
+            finish(work)
+            tracer.wait_ticks(2)
+            address = f"http://{tracer.hello['metrics']}/metrics"
+            with urllib.request.urlopen(address, timeout=PATIENCE_SECONDS) as answer:
+                page = answer.read().decode()
+            tracer.stop()
+    writes = r'^podtrace_operations_total\{[^}]*type="write"[^}]*\} (\S+)$'
+    assert re.findall(writes, page, re.MULTILINE) == ["37.0"]
 
 
 def test_nothing_can_be_written_in_it_but_tmp(
