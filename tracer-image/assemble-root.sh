@@ -102,7 +102,7 @@ ldconfig -r "$root"
 rm -rf "$root"/etc/ld.so.conf* "$root/var/cache/ldconfig"
 
 # What scanners of images read, and the licences: of each package something was taken from.
-for path in "$python" "$library/os.py" /usr/lib/python3/dist-packages/bcc/__init__.py \
+for path in "$python" "$library/os.py" /usr/lib/python3/dist-packages/bcc/table.py \
     /usr/lib/python3/dist-packages/{decorator.py,prometheus_client/metrics_core.py} \
     /etc/passwd /usr/lib/os-release "${modules[@]#"$root"}" "${libraries[@]}"; do
     dpkg -S "$(basename "$path")" 2>/dev/null |
