@@ -81,7 +81,7 @@ def _trace(
     session.note_pods(
         PodNote(f"{pod.namespace}/{pod.name}", said) for pod in pods for said in pod.complaints
     )
-    forward = MetricsForward(api, source.tracers, ports)
+    forward = MetricsForward(api, source.tracers if ports else (), ports)
     if options.metrics is not None:
         _tell_places(options.metrics, source.tracers, ports, view.notice)
     forward.start()

@@ -85,6 +85,15 @@ def test_place_of_the_metrics_is_told_and_the_port_is_free_again_in_the_end(
     socket.create_server(("127.0.0.1", int(told[1]))).close()
 
 
+def test_trace_without_metrics_has_no_ports_and_is_started(
+    metrics_api: FakeApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics_api.fail("POST", "/api/v1/namespaces/shop/pods", 422, "no", reason="Invalid")
+    assert cli.main([word for word in METRICS_LINE if word != "--metrics"]) == EXIT_ERROR
+    _, err = capsys.readouterr()
+    assert err.startswith("error: the tracer pod was refused in namespace shop: no\n")
+
+
 def test_dry_run_takes_no_port(metrics_api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
