@@ -70,6 +70,7 @@ class Compiler:
         first_half = frozenset(
             name for file in _FIRST_HALF for name in _PROGRAM.findall(self._texts[file])
         )
+        flags = [*flags, *source.flags]
         halves = [half for half in (functions & first_half, functions - first_half) if half]
         with source.compiling():
             if len(halves) < 2 or len(os.sched_getaffinity(0)) < 2:

@@ -23,11 +23,12 @@ from types import TracebackType
 from typing import Final
 
 from podtracer.btf import Btf
+from podtracer.compile_place import within
 from podtracer.header import emit
 from podtracer.needs import Needs
 
 _PACKAGE: Final = Path(__file__).resolve().parent
-_STUBS: Final = _PACKAGE / "kernel_stubs"
+STUBS: Final = _PACKAGE / "kernel_stubs"
 _GENERATORS: Final = ("btf.py", "btf_types.py", "needs.py", "header.py", "kernel_source.py")
 _KERNEL_H: Final = "include/podtrace/kernel.h"
 _MACHINE_H: Final = "include/podtrace/machine.h"
@@ -38,14 +39,6 @@ _MEMORY: Final = Path("/dev/shm")
 _LOCK_SECONDS: Final = 2.0
 _KEPT_SECONDS: Final = 30 * 86400.0
 _UNFINISHED_SECONDS: Final = 3600.0
-# What would let a compiler or BCC look elsewhere than into the tree.
-_MISLEADING: Final = (
-    "ARCH",
-    "BCC_KERNEL_MODULES_SUFFIX",
-    "BCC_LINUX_VERSION_CODE",
-    "CPATH",
-    "C_INCLUDE_PATH",
-)
 
 
 class KernelSourceError(Exception):
@@ -83,39 +76,14 @@ class KernelSource:
         if self.temporary:
             shutil.rmtree(self.path, ignore_errors=True)
 
-    @contextlib.contextmanager
-    def compiling(self) -> Iterator[None]:
-        """Make this process compile against the tree and nothing else.
+    @property
+    def flags(self) -> list[str]:
+        """What the compiler has to be told of it."""
+        return []
 
-        BCC puts the current directory first on its include path and clang obeys CPATH, so the
-        process enters the tree and such variables are taken away for the time being. Where it may,
-        it takes the tree for its root folder: BCC reads all of /proc/kallsyms, 0.2 s, to learn of
-        one helper that every kernel with BTF has, and finds the tree's two lines instead.
-        """
-        before = Path.cwd()
-        environment = {name: os.environ.pop(name, None) for name in _MISLEADING}
-        environment["BCC_KERNEL_SOURCE"] = os.environ.get("BCC_KERNEL_SOURCE")
-        root = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        moved = False
-        try:
-            with contextlib.suppress(PermissionError):
-                os.chroot(self.path)
-                moved = True
-            inside = Path("/") if moved else self.path
-            os.environ["BCC_KERNEL_SOURCE"] = str(inside)
-            os.chdir(inside)
-            yield
-        finally:
-            if moved:
-                os.fchdir(root)
-                os.chroot(".")
-            os.close(root)
-            for name, value in environment.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
-            os.chdir(before)
+    def compiling(self) -> contextlib.AbstractContextManager[None]:
+        """Make this process compile against the tree and nothing else."""
+        return within(self.path, closed=True)
 
 
 def prepare(cache_dir: Path, btf: Btf | bytes, needs: Needs) -> KernelSource:
@@ -162,15 +130,16 @@ def _temporary_folder() -> Path:
 
 def _static_files() -> dict[str, bytes]:
     files = {
-        str(path.relative_to(_STUBS)): path.read_bytes()
-        for path in sorted(_STUBS.rglob("*"))
+        str(path.relative_to(STUBS)): path.read_bytes()
+        for path in sorted(STUBS.rglob("*"))
         if path.is_file()
     }
-    files[_MACHINE_H] = _machine_header(os.uname().release, os.sysconf("SC_PAGE_SIZE")).encode()
+    files[_MACHINE_H] = machine_header(os.uname().release, os.sysconf("SC_PAGE_SIZE")).encode()
     return files
 
 
-def _machine_header(release: str, page_size: int) -> str:
+def machine_header(release: str, page_size: int) -> str:
+    """The header with what BTF does not tell of this machine."""
     numbers = [int(part) for part in re.findall(r"\d+", release.partition("-")[0])[:3]]
     major, minor, patch = [*numbers, 0, 0, 0][:3]
     code = (major << 16) + (minor << 8) + min(patch, 255)

@@ -27,6 +27,7 @@ from podtracer.compiler import Compiled, CompileError, Compiler
 from podtracer.errors import TracerError
 from podtracer.hooks import Style
 from podtracer.kernel_source import KernelSource, KernelSourceError, prepare
+from podtracer.needs import Needs
 from podtracer.plan import TARGET_ENTRIES, Plan, syscall_table
 from podtracer.probes import (
     FAMILY_TYPES,
@@ -36,6 +37,7 @@ from podtracer.probes import (
     require_subsystem,
 )
 from podtracer.refusals import no_permission, refuse_lockdown
+from podtracer.sealed_source import sealed_source
 from podtracer.target import family
 
 MAPS = (
@@ -83,7 +85,7 @@ class _Ready:
                 "Install it with: apt-get install python3-bpfcc",
             ) from error
         try:
-            self.source: KernelSource = prepare(_cache_folder(), self.btf, needs)
+            self.source = _source(self.btf, needs)
         except KernelSourceError as error:
             raise TracerError(
                 "no_space",
@@ -211,6 +213,12 @@ def _read_btf() -> Btf:
         raise TracerError(
             "no_btf", f"the kernel's BTF cannot be used: {error}", "Report this kernel."
         ) from error
+
+
+def _source(btf: Btf, needs: Needs) -> KernelSource:
+    if os.geteuid() == 0:
+        return prepare(_cache_folder(), btf, needs)
+    return sealed_source(btf, needs)
 
 
 def _cache_folder() -> Path:

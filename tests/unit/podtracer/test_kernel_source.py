@@ -111,7 +111,7 @@ def test_another_kernel_release_gets_another_tree(
 
 @pytest.mark.parametrize("release", ["6.18.44-fc-v657", "6.1.0", "5.4.302+", "4.19", "6.x", ""])
 def test_any_kernel_release_gives_a_version_code(release: str) -> None:
-    text = kernel_source._machine_header(release, 65536)
+    text = kernel_source.machine_header(release, 65536)
     match = re.search(r"LINUX_VERSION_CODE (\d+)$", text, re.MULTILINE)
     assert match is not None
     numbers = [int(number) for number in re.findall(r"\d+", release)[:3]]

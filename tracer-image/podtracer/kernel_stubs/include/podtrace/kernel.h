@@ -1,0 +1,4 @@
+// Only where this folder itself is compiled in: else the header is written here.
+#pragma once
+
+#include PODTRACE_KERNEL_H
