@@ -7,7 +7,7 @@ import math
 import os
 import sys
 
-from podtracer import lifetime, pods
+from podtracer import capabilities, lifetime, pods
 from podtracer.address import Address
 from podtracer.loader import Loader
 from podtracer.plan import Thresholds
@@ -65,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--parent", type=int, metavar="PID", help="end when it is no longer parent")
     parser.add_argument("--uid", type=int, help="run COMMAND as this user")
     parser.add_argument("--gid", type=int)
+    parser.add_argument("--path", help="what COMMAND is looked for in, if not in $PATH")
+    parser.add_argument("--held", type=int, nargs=3, metavar=("PID", "GO", "FAILED"))
     return parser
 
 
@@ -79,6 +81,8 @@ def main(argv: list[str]) -> int:
     if bool(command) != options.command:
         parser.error("--command needs -- COMMAND, and -- COMMAND needs --command")
     lifetime.set_name("podtracer")
+    if os.geteuid() != 0:
+        capabilities.keep_private()
     hidden = frozenset(filter(None, os.environ.get("PODTRACE_HIDE", "").split(",")))
     if options.cleanup:
         return _clean_up(hidden)
@@ -92,7 +96,7 @@ def main(argv: list[str]) -> int:
 
 def _clean_up(hidden: frozenset[str]) -> int:
     from podtracer import cgroups
-    from podtracer.command import remove_leftovers
+    from podtracer.command_cgroup import remove_leftovers
 
     for folder in remove_leftovers(cgroups.hierarchies(hidden=hidden)):
         sys.stdout.write(f"{folder}\n")
@@ -103,6 +107,7 @@ def _trace(
     options: argparse.Namespace, command: tuple[str, ...], hidden: frozenset[str], loader: Loader
 ) -> int:
     # While the loader's child imports the compiler.
+    from podtracer.command import Held
     from podtracer.emit import Stream, StreamClosed
     from podtracer.own_pod import own_pod
     from podtracer.request import Request
@@ -123,6 +128,8 @@ def _trace(
         parent=options.parent,
         uid=options.uid,
         gid=options.gid,
+        path=options.path,
+        held=Held(*options.held) if options.held else None,
         hidden=hidden,
         own=own_pod(),
     )

@@ -1,7 +1,8 @@
-"""Which of the capabilities that tracing takes this process has (capabilities(7))."""
+"""The capabilities that tracing takes (capabilities(7)): whether this process has them, alone."""
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ _NAMES: Mapping[int, str] = {
     NET_ADMIN: "NET_ADMIN",
 }
 """In the order of what is lost without each: everything, but for the last, which DNS needs."""
+_PR_SET_DUMPABLE, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 4, 47, 4
 _IN_ADMIN = (BPF, PERFMON)
 
 
@@ -26,3 +28,13 @@ def lacking(status: str = "/proc/self/status") -> list[str]:
         return bool(held >> number & 1 or stands_in)
 
     return [name for number, name in _NAMES.items() if not has(number)]
+
+
+def keep_private() -> None:
+    """Let neither programs that this process executes nor others of its user share its rights.
+
+    The kernel writes no core file of it then, and others may not look into it (prctl(2)).
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)

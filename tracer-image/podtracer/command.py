@@ -2,29 +2,30 @@
 
 COMMAND is forked early and held, so that the probes are attached before its first instruction; it
 joins its cgroup just before it is let go. Where no cgroup can be made it is followed as a process
-and its descendants.
+and its descendants. Where the tracer has rights that COMMAND must not get, not even for a moment,
+whoever gave them has forked it before (Held).
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
-from podtracer import cgroups
+from podtracer import cgroups, command_cgroup
 from podtracer.errors import TracerError
 from podtracer.lifetime import die_with_parent
 
-_NAME = re.compile(r"podtrace-(\d+)-(\d+)-(\d+)")
 _POLITE_SECONDS = 3.0
 _KILL_SECONDS = 2.0
 _HASTY_SECONDS = 0.5
+_LONGEST_PATH = 4096
 
 
 def find_program(name: str, path: str | None) -> str:
@@ -48,27 +49,41 @@ def find_program(name: str, path: str | None) -> str:
     return os.path.abspath(found)
 
 
+class Held(NamedTuple):
+    """A child that becomes COMMAND when it is told the path of its program.
+
+    It reads that from the other end of `go`, and what keeps it from executing it arrives at
+    `failed`, as errno and its text, or nothing and the end.
+    """
+
+    pid: int
+    go: int
+    failed: int
+
+
 class Command:
-    """COMMAND from its fork to its end."""
+    """COMMAND from its fork to its end.
+
+    `held` was forked by somebody else; `path` is what to look for the program in.
+    """
 
     def __init__(
-        self, argv: Sequence[str], uid: int | None, gid: int | None, known: cgroups.Hierarchies
+        self,
+        argv: Sequence[str],
+        uid: int | None,
+        gid: int | None,
+        known: cgroups.Hierarchies,
+        held: Held | None = None,
+        path: str | None = None,
     ) -> None:
         self._argv = argv
-        self._program = find_program(argv[0], os.environ.get("PATH"))
+        self._program = find_program(argv[0], os.environ.get("PATH") if path is None else path)
         self._identity = (uid, gid)
-        self.cgroup = _make_cgroup(known)
-        self._go_read, self._go_write = os.pipe()
-        self._failed_read, failed_write = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            os.close(self._go_write)
-            self._become(failed_write)
+        self.cgroup = command_cgroup.make(known)
+        self.pid, self._go, self._failed = held or self._hold()
         # Here and in the child: whoever comes first, the group exists when it is to be killed.
         with contextlib.suppress(ProcessLookupError):
             os.setpgid(self.pid, self.pid)
-        os.close(self._go_read)
-        os.close(failed_write)
         self._code: int | None = None
         self._ended = False
         self._interrupted = False
@@ -78,7 +93,18 @@ class Command:
         """Name of the program, for reports."""
         return os.path.basename(self._program)
 
-    def _become(self, failed: int) -> NoReturn:
+    def _hold(self) -> Held:
+        go_read, go = os.pipe()
+        failed, failed_write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(go)
+            self._become(go_read, failed_write)
+        os.close(go_read)
+        os.close(failed_write)
+        return Held(pid, go, failed)
+
+    def _become(self, go: int, failed: int) -> NoReturn:
         try:
             os.setpgid(0, 0)
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
@@ -91,10 +117,11 @@ class Command:
                 os.setuid(uid)
             # After the change of identity, which clears it.
             die_with_parent(signal.SIGKILL)
-            if not os.read(self._go_read, 1):
+            program = os.read(go, _LONGEST_PATH)
+            if not program:
                 os._exit(127)
             os.dup2(2, 1)
-            os.execv(self._program, list(self._argv))
+            os.execv(program, list(self._argv))
         except OSError as error:
             os.write(failed, f"{error.errno} {error.strerror}".encode())
         finally:
@@ -106,10 +133,10 @@ class Command:
             Path(self.cgroup, "cgroup.procs").write_text(str(self.pid))
         # It may have ended already: killed, or for the reason that is read below.
         with contextlib.suppress(BrokenPipeError):
-            os.write(self._go_write, b"g")
-        os.close(self._go_write)
-        failure = os.read(self._failed_read, 256).decode()
-        os.close(self._failed_read)
+            os.write(self._go, os.fsencode(self._program))
+        os.close(self._go)
+        failure = os.read(self._failed, 256).decode()
+        os.close(self._failed)
         if failure:
             _, _, reason = failure.partition(" ")
             self.end()
@@ -143,23 +170,43 @@ class Command:
         for number, seconds in ((signal.SIGINT, polite), (signal.SIGTERM, insist)):
             if self.poll() is not None:
                 return
-            with contextlib.suppress(ProcessLookupError):
+            try:
                 os.killpg(self.pid, number)
+            except ProcessLookupError:
+                pass
+            except PermissionError:
+                return
             deadline = time.monotonic() + seconds
             while self.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.02)
 
     def end(self) -> None:
-        """Kill what is left of COMMAND and its descendants and remove its cgroup."""
+        """Kill what is left of COMMAND and its descendants and remove its cgroup.
+
+        Where the tracer is not root and COMMAND has become another user, it is left alone.
+        """
         if not self._ended:
             self._ended = True
-            os.kill(self.pid, signal.SIGKILL)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
-            status = os.waitpid(self.pid, 0)[1]
-            self._code = os.waitstatus_to_exitcode(status)
+            if self._kill():
+                status = os.waitpid(self.pid, 0)[1]
+                self._code = os.waitstatus_to_exitcode(status)
+            else:
+                sys.stderr.write(
+                    f"podtrace: COMMAND (process {self.pid}) runs as another user by now, who alone"
+                    " may end it: it goes on\n"
+                )
         if self.cgroup:
-            remove(self.cgroup)
+            command_cgroup.remove(self.cgroup)
+
+    def _kill(self) -> bool:
+        """Kill COMMAND and its process group; whether it has ended, or is about to."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+        except PermissionError:
+            return self.poll() is not None
+        return True
 
 
 def _set_groups(uid: int, gid: int) -> None:
@@ -171,85 +218,3 @@ def _set_groups(uid: int, gid: int) -> None:
         os.setgroups([gid])
     else:
         os.initgroups(name, gid)
-
-
-def _make_cgroup(known: cgroups.Hierarchies) -> str:
-    """Make a cgroup named after this process; "" where there is no writable hierarchy."""
-    top = _hierarchy(known)
-    if not top:
-        return ""
-    pid = os.getpid()
-    name = f"podtrace-{_pid_namespace()}-{pid}-{_start_time(pid)}"
-    folder = os.path.join(top, name)
-    try:
-        os.mkdir(folder)
-    except OSError:
-        return ""
-    return folder
-
-
-def _hierarchy(known: cgroups.Hierarchies) -> str:
-    """Mount point of the hierarchy for COMMAND: of version 1, one that changes nothing for it."""
-    return known.choosing("freezer").top
-
-
-def _pid_namespace() -> int:
-    """Identity of this process's PID namespace: in another one its PID means another process."""
-    return os.stat("/proc/self/ns/pid").st_ino
-
-
-def _start_time(pid: int) -> int | None:
-    """Start of a process in clock ticks since boot (proc(5), stat); None where none runs."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return None
-    state, *fields = stat.rpartition(b")")[2].split()
-    # One that has ended may wait long for its parent to notice.
-    return None if state in (b"Z", b"X") else int(fields[18])
-
-
-def remove(folder: str) -> bool:
-    """Kill what is in a cgroup and remove it; False where that did not succeed in two seconds."""
-    deadline = time.monotonic() + _KILL_SECONDS
-    while True:
-        _kill_all(folder)
-        try:
-            for path, _, _ in os.walk(folder, topdown=False):
-                os.rmdir(path)
-            return True
-        except FileNotFoundError:
-            return True
-        except OSError:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.01)
-
-
-def _kill_all(folder: str) -> None:
-    """Kill all in a cgroup and below: at once where the kernel can (5.14), else one by one."""
-    try:
-        Path(folder, "cgroup.kill").write_text("1")
-        return
-    except OSError:
-        members = list(cgroups.processes(folder))
-    for pid in members:
-        # 0 stands for a process of an outer PID namespace; to kill() it would mean us.
-        if pid > 0:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-
-
-def remove_leftovers(known: cgroups.Hierarchies) -> list[str]:
-    """Remove the cgroups of tracers that have died, with the commands in them; return which."""
-    top = _hierarchy(known)
-    if not top:
-        return []
-    removed = []
-    for entry in os.scandir(top):
-        match = _NAME.fullmatch(entry.name)
-        if match is None or int(match[1]) != _pid_namespace():
-            continue
-        if _start_time(int(match[2])) != int(match[3]) and remove(entry.path):
-            removed.append(entry.path)
-    return removed

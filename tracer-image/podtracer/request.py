@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from podtracer.address import Address
 from podtracer.cgroups import Hierarchies
-from podtracer.command import Command
+from podtracer.command import Command, Held
 from podtracer.node import node_files
 from podtracer.own_pod import OwnPod
 from podtracer.plan import Thresholds
@@ -34,6 +34,8 @@ class Request:
     parent: int | None = None
     uid: int | None = None
     gid: int | None = None
+    path: str | None = None
+    held: Held | None = None
     hidden: frozenset[str] = frozenset()
     own: OwnPod = field(default_factory=OwnPod)
 

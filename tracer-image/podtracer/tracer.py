@@ -14,7 +14,8 @@ from typing import Any
 from podtrace.wire.schema import EVENT
 from podtracer import cgroups
 from podtracer.arrivals import Arrivals
-from podtracer.command import Command, remove_leftovers
+from podtracer.command import Command
+from podtracer.command_cgroup import remove_leftovers
 from podtracer.containers import ContainerNames
 from podtracer.cost import OwnCost, RunTime
 from podtracer.emit import Stream, StreamClosed
@@ -52,7 +53,9 @@ def run(request: Request, stream: Stream, loader: Loader) -> int:
         if not request.pods:
             remove_leftovers(known)
         if request.command:
-            command = Command(request.command, request.uid, request.gid, known)
+            command = Command(
+                request.command, request.uid, request.gid, known, request.held, request.path
+            )
         metering = Metering(request)
         scope = scope_of(request, command, known)
         return _Run(request, stream, loader, scope, command, stops, metering).run()

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from podtracer.cgroups import Hierarchies
-from podtracer.command import Command, find_program, remove_leftovers
+from podtracer.command import Command, Held, find_program
+from podtracer.command_cgroup import remove_leftovers
 from podtracer.errors import TracerError
 
 NOWHERE = Hierarchies("", {})
@@ -201,6 +202,63 @@ def test_a_stubborn_command_is_asked_once_and_killed_in_the_end(
     assert (command.poll(), (tmp_path / "asked").exists()) == (-signal.SIGKILL, True)
 
 
+def hold(*argv: str) -> Held:
+    """Fork a process as the launcher does, which becomes the program that it is told."""
+    go_read, go = os.pipe()
+    failed, failed_write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(go)
+        try:
+            os.execve(os.read(go_read, 4096), argv, {"HELD": "yes"})
+        except OSError as error:
+            os.write(failed_write, f"{error.errno} {error.strerror}".encode())
+        finally:
+            os._exit(127)
+    os.close(go_read)
+    os.close(failed_write)
+    return Held(pid, go, failed)
+
+
+def test_a_held_process_becomes_the_program_that_is_found_in_the_path(tmp_path: Path) -> None:
+    program(tmp_path, text=f"#!/bin/sh\necho $HELD $1 > {tmp_path}/out; exit 6\n")
+    held = hold("tool", "first")
+    command = Command(["tool"], None, None, NOWHERE, held, str(tmp_path))
+    command.start()
+    assert wait(command) == 6
+    command.end()
+    assert command.pid == held.pid
+    assert (tmp_path / "out").read_text() == "yes first\n"
+
+
+def test_what_keeps_a_held_process_from_executing_is_told(tmp_path: Path) -> None:
+    path = program(tmp_path, text="\x7fno program")
+    command = Command([str(path)], None, None, NOWHERE, hold(str(path)))
+    with pytest.raises(TracerError, match="cannot be executed: Exec format error"):
+        command.start()
+    command.end()
+
+
+def test_command_that_became_another_user_is_left_alone_and_told_of(
+    made: Start, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = made("sleep", "30")
+    command.start()
+
+    def refuse(pid: int, number: int) -> None:
+        raise PermissionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "kill", refuse)
+        patched.setattr(os, "killpg", refuse)
+        command.interrupt()
+        command.end()
+    assert f"process {command.pid}) runs as another user" in capsys.readouterr().err
+    assert command.poll() is None
+    os.kill(command.pid, signal.SIGKILL)
+    os.waitpid(command.pid, 0)
+
+
 def ends(pid: int) -> bool:
     """Wait until a process has ended."""
     stat = Path(f"/proc/{pid}/stat")
@@ -248,7 +306,7 @@ NAMESPACE = os.stat("/proc/self/ns/pid").st_ino
 def test_command_gets_a_cgroup_that_names_its_tracer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("podtracer.command.remove", os.rmdir)
+    monkeypatch.setattr("podtracer.command_cgroup.remove", os.rmdir)
     command = Command(["true"], None, None, Hierarchies(str(tmp_path), {}))
     name = f"podtrace-{NAMESPACE}-{os.getpid()}-{start_time(os.getpid())}"
     assert command.cgroup == str(tmp_path / name)
@@ -260,7 +318,7 @@ def test_command_gets_a_cgroup_that_names_its_tracer(
 def test_command_without_version_2_is_frozen_by_nobody_but_has_a_cgroup(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("podtracer.command.remove", lambda path: os.rmdir(path) is None)
+    monkeypatch.setattr("podtracer.command_cgroup.remove", lambda path: os.rmdir(path) is None)
     mounted = {name: str(tmp_path / name) for name in ("memory", "freezer")}
     for folder in mounted.values():
         os.mkdir(folder)
@@ -283,7 +341,9 @@ def test_command_runs_without_a_cgroup_where_none_can_be_made(tmp_path: Path) ->
 def test_only_cgroups_of_tracers_that_have_died_are_left_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("podtracer.command.remove", lambda folder: not folder.endswith("-77"))
+    monkeypatch.setattr(
+        "podtracer.command_cgroup.remove", lambda folder: not folder.endswith("-77")
+    )
     own, began = os.getpid(), start_time(os.getpid())
     gone = int(Path("/proc/sys/kernel/pid_max").read_text()) + 1
     left = [f"podtrace-{NAMESPACE}-{gone}-5", f"podtrace-{NAMESPACE}-{own}-{began + 1}"]
@@ -301,6 +361,20 @@ def test_only_cgroups_of_tracers_that_have_died_are_left_over(
         (tmp_path / name).mkdir()
     found = remove_leftovers(Hierarchies(str(tmp_path), {}))
     assert sorted(found) == sorted(str(tmp_path / name) for name in left)
+
+
+def test_a_cgroup_of_another_user_is_left_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str) -> None:
+        raise PermissionError
+
+    gone = int(Path("/proc/sys/kernel/pid_max").read_text()) + 1
+    (tmp_path / f"podtrace-{NAMESPACE}-{gone}-5").mkdir()
+    monkeypatch.setattr(os, "rmdir", refuse)
+    began = time.monotonic()
+    assert remove_leftovers(Hierarchies(str(tmp_path), {})) == []
+    assert time.monotonic() - began < 1
 
 
 def test_without_cgroups_nothing_is_left_over() -> None:
