@@ -6,19 +6,20 @@ SHELL := bash
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+SETUP ?=
 
 BIN := $(VENV)/bin
 # Named after the lock's content: times of files say nothing in a fresh clone.
 COMPLETE := $(VENV)/.complete-$(shell sha256sum requirements.lock | cut -c 1-16)
 ROOT := $(filter 0,$(shell id -u))
-C_SOURCES := $(wildcard bpf/*.c bpf/*.h)
+C_SOURCES := $(wildcard bpf/*.c bpf/*.h launcher/*.c)
 
 # An environment whose interpreter went away is made again.
 $(shell [ ! -e $(COMPLETE) ] || $(BIN)/python -c '' 2>/dev/null || rm -f $(COMPLETE))
 
 .PHONY: help
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: deps
 deps: deps-test $(COMPLETE) ## install what is missing for everything below
@@ -27,7 +28,8 @@ deps: deps-test $(COMPLETE) ## install what is missing for everything below
 deps-demo:
 	@scripts/install-dependencies.sh bcc metrics network
 deps-test:
-	@scripts/install-dependencies.sh bcc metrics promtool network compiler pahole openssl strace
+	@scripts/install-dependencies.sh bcc metrics promtool network compiler capabilities pahole openssl \
+		strace
 
 $(COMPLETE):
 	@PYTHON='$(PYTHON)' scripts/install-dependencies.sh python
@@ -41,6 +43,11 @@ build: $(COMPLETE) ## compile to byte code and make the wheel in dist/
 	$(BIN)/python -m compileall -q plugin
 	/usr/bin/python3 -m compileall -q tracer-image/podtracer
 	$(BIN)/hatchling build -t wheel -d dist
+
+.PHONY: build-setup
+build-setup: build ## build, and let a group trace without sudo: SETUP='--group NAME' (as root)
+	@scripts/install-dependencies.sh bcc compiler capabilities
+	scripts/setup-capabilities.sh $(SETUP)
 
 .PHONY: demo
 demo: deps-demo $(COMPLETE) ## trace a small workload for ten seconds and print the report (as root)

@@ -8,6 +8,7 @@
 #   metrics    prometheus_client for the system's Python: what the tracer's --metrics needs
 #   promtool   Prometheus's own judge of metrics, for the tests
 #   compiler   a C compiler: the tests' fastest workloads are in C
+#   capabilities  what gives a file capabilities: the launcher's
 #   network    the ip command: the tests build links
 #   pahole     an independent reader of BTF, for the tests
 #   openssl    what makes the tests' certificates
@@ -31,6 +32,7 @@ declare -rA packages=(
     [metrics]="python3-prometheus-client"
     [promtool]="prometheus"
     [compiler]="gcc libc6-dev"
+    [capabilities]="libcap2-bin"
     [network]="iproute2"
     [pahole]="pahole"
     [strace]="strace"
@@ -63,6 +65,10 @@ has_promtool() {
 
 has_compiler() {
     echo 'int main(void) { return 0; }' | cc -x c -o /dev/null - 2>/dev/null
+}
+
+has_capabilities() {
+    PATH=$PATH:/sbin:/usr/sbin command -v setcap >/dev/null
 }
 
 has_network() {
