@@ -42,17 +42,15 @@ def run_trace(options: TraceOptions, tell: Tell) -> int:
         PodtraceError: there is nothing to report, and why.
         OutputClosed: nobody reads standard output.
     """
-    python = installation.tracer_python(os.environ)
-    folder = installation.tracer_folder()
-    installation.check_rights(python, sys.argv)
+    start = installation.tracer_start(os.environ, sys.argv)
     caller = installation.caller_ids(os.environ)
     report, output = options.report, Output(sys.stdout)
     is_command = options.scope.command is not None
     is_live = options.diagnose_ns is None
     redraws = is_live and redraws_screen(report, output)
     source = TracerProcess(
-        installation.tracer_command(python, folder, options.scope, _settings(options), caller),
-        cleanup=installation.cleanup_command(python, folder) if is_command else None,
+        installation.tracer_command(start.line, options.scope, _settings(options), caller),
+        cleanup=start.cleanup if is_command else None,
         # A redrawn screen and COMMAND's lines do not go together: they follow later.
         passes_output=is_command and not (redraws and is_terminal(sys.stderr)),
         stdin=_standard_input() if is_command else None,
@@ -99,10 +97,7 @@ def run_cleanup_command() -> int:
     Raises:
         PodtraceError: the clean-up could not do its work.
     """
-    python = installation.tracer_python(os.environ)
-    folder = installation.tracer_folder()
-    installation.check_rights(python, sys.argv)
-    done = run_cleanup(installation.cleanup_command(python, folder))
+    done = run_cleanup(installation.cleanup_command(os.environ, sys.argv))
     left = [f"removed {printable(folder)}\n" for folder in done.stdout.splitlines()]
     text = "".join(left) or "nothing was left behind\n"
     if done.returncode != 0:

@@ -12,8 +12,10 @@ import pwd
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from podtrace.errors import StartError
+from podtrace.local.launcher import find_launcher, setup_line
 from podtrace.local.scope import Scope, TracerSettings
 
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -70,28 +72,64 @@ def tracer_python(environment: Mapping[str, str]) -> str:
     )
 
 
-def check_rights(
-    python: str, argv: Sequence[str], status: Path = Path("/proc/self/status")
-) -> None:
-    """Refuse to go on as a user who cannot load BPF programs.
+def has_rights(status: Path = Path("/proc/self/status")) -> bool:
+    """Whether what this program starts may load BPF programs: as root, or by capabilities."""
+    if os.geteuid() == 0:
+        return True
+    held = _capabilities(status, "CapAmb")
+    needed = 1 << _CAP_BPF | 1 << _CAP_PERFMON
+    return bool(held & 1 << _CAP_SYS_ADMIN) or held & needed == needed
+
+
+class Start(NamedTuple):
+    """How a command line begins that starts a tracer, and the whole one that clears up after it.
+
+    There is none for tracers of the launcher: they make no cgroup that could stay.
+    """
+
+    line: list[str]
+    cleanup: list[str] | None
+
+
+def tracer_start(environment: Mapping[str, str], argv: Sequence[str]) -> Start:
+    """Return how to start a tracer as this user.
 
     Args:
-        python: the tracer's interpreter, whose file capabilities count too.
+        environment: may name another Python or launcher.
         argv: the command line of this program, for the line that runs it with the right to trace.
-        status: the process's status file, for its capability sets.
 
     Raises:
-        StartError: neither root nor capabilities.
+        StartError: this user may not trace, or something is missing.
     """
-    if os.geteuid() == 0 or _has_file_capabilities(python):
-        return
-    if _may_trace(_capabilities(status, "CapAmb")):
-        return
-    user = _user_name(os.getuid())
+    if has_rights():
+        return Start(_own_start(environment), cleanup_command(environment, argv))
+    user, setup = _user_name(os.getuid()), setup_line(tracer_folder())
+    launcher = find_launcher(environment, user, setup)
+    if launcher is None:
+        raise _no_rights(user, argv, f"; or let a group trace without it: {setup}")
+    return Start([launcher], None)
+
+
+def cleanup_command(environment: Mapping[str, str], argv: Sequence[str]) -> list[str]:
+    """Return the command line that ends and removes what dead tracers left behind.
+
+    Raises:
+        StartError: this user may not do it, or something is missing.
+    """
+    if not has_rights():
+        raise _no_rights(_user_name(os.getuid()), argv)
+    return [*_own_start(environment), "--cleanup"]
+
+
+def _own_start(environment: Mapping[str, str]) -> list[str]:
+    return [tracer_python(environment), "-I", "-c", _BOOT, str(tracer_folder())]
+
+
+def _no_rights(user: str, argv: Sequence[str], otherwise: str = "") -> StartError:
     # sudo has a PATH of its own, so the program is named by its full path.
     program = os.path.abspath(argv[0]) if argv else "kubectl-podtrace"
     line = shlex.join(["sudo", program, *argv[1:]])
-    raise StartError(f"user {user} may not trace: that takes root", f"run: {line}")
+    return StartError(f"user {user} may not trace: that takes root", f"run: {line}{otherwise}")
 
 
 def caller_ids(environment: Mapping[str, str]) -> tuple[int, int] | None:
@@ -106,14 +144,13 @@ def caller_ids(environment: Mapping[str, str]) -> tuple[int, int] | None:
 
 
 def tracer_command(
-    python: str,
-    folder: Path,
+    start: Sequence[str],
     scope: Scope,
     settings: TracerSettings,
     caller: tuple[int, int] | None = None,
 ) -> list[str]:
     """Return the command line that starts the tracer for a scope."""
-    line = [*_boot(python, folder), "--parent", str(os.getpid())]
+    line = [*start, "--parent", str(os.getpid())]
     if scope.cgroup is not None:
         line.append(f"--cgroup={scope.cgroup}")
     elif scope.pid is not None:
@@ -141,22 +178,6 @@ def tracer_command(
     return line
 
 
-def cleanup_command(python: str, folder: Path) -> list[str]:
-    """Return the command line that ends and removes what dead tracers left behind."""
-    return [*_boot(python, folder), "--cleanup"]
-
-
-def _boot(python: str, folder: Path) -> list[str]:
-    return [python, "-I", "-c", _BOOT, str(folder)]
-
-
-def _has_file_capabilities(program: str) -> bool:
-    try:
-        return bool(os.getxattr(program, "security.capability"))
-    except OSError:
-        return False
-
-
 def _capabilities(status: Path, name: str) -> int:
     try:
         lines = status.read_text(encoding="ascii", errors="replace").splitlines()
@@ -164,11 +185,6 @@ def _capabilities(status: Path, name: str) -> int:
         return 0
     fields = (line.partition(":") for line in lines)
     return next((int(value, 16) for key, _, value in fields if key == name), 0)
-
-
-def _may_trace(capabilities: int) -> bool:
-    needed = 1 << _CAP_BPF | 1 << _CAP_PERFMON
-    return bool(capabilities & 1 << _CAP_SYS_ADMIN) or capabilities & needed == needed
 
 
 def _user_name(uid: int) -> str:

@@ -116,7 +116,7 @@ class TracerProcess:
         return StreamError(
             f"the tracer (PID {process.pid}) {how} before the trace was complete",
             "run the same command again; what arrived until then is all there is",
-            self._last_lines() if self._cleanup is None else (),
+            self._last_lines() if self._cleanup is None and self._stdin is None else (),
         )
 
     def troubles(self) -> Sequence[PodtraceError]:

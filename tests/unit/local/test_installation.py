@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import subprocess
 import sys
@@ -12,7 +13,9 @@ import pytest
 from podtrace.errors import StartError
 from podtrace.local import installation
 from podtrace.local.installation import tracer_command
+from podtrace.local.launcher import find_launcher
 from podtrace.local.scope import Scope, TracerSettings
+from podtrace.wire.version import VERSION
 
 NEEDED = ("podtracer/__main__.py", "bpf/podtrace.h", "podtrace/wire/schema.py")
 SUDO = {"SUDO_UID": "1000", "SUDO_GID": "1001"}
@@ -71,32 +74,100 @@ def status(tmp_path: Path, ambient: int) -> Path:
     return path
 
 
-def test_user_without_rights_gets_the_sudo_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    argv = ["/opt/kubectl-podtrace", "--local", "--", "sh", "-c", "echo $HOME"]
+ARGV = ["/opt/kubectl-podtrace", "--local", "--", "sh", "-c", "echo $HOME"]
+SUDO_LINE = "run: sudo /opt/kubectl-podtrace --local -- sh -c 'echo $HOME'"
+
+
+@pytest.fixture
+def unprivileged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installation, "has_rights", lambda: False)
+
+
+@pytest.mark.usefixtures("unprivileged")
+def test_user_without_rights_gets_the_sudo_line_and_the_other_way() -> None:
+    nowhere = {"PODTRACE_LAUNCHER": "/none"}
+    with pytest.raises(StartError, match="may not trace: that takes root") as caught:
+        installation.tracer_start(nowhere, ARGV)
+    hint = caught.value.hint or ""
+    assert hint.startswith(f"{SUDO_LINE}; or let a group trace without it: sudo bash /")
+    assert Path(hint.rpartition(" ")[2]).is_file()
     with pytest.raises(StartError) as caught:
-        installation.check_rights("/none", argv, status(tmp_path, 0))
-    assert caught.value.hint == ("run: sudo /opt/kubectl-podtrace --local -- sh -c 'echo $HOME'")
-    with pytest.raises(StartError):
-        installation.check_rights("/none", argv, tmp_path / "none")
+        installation.cleanup_command(nowhere, ARGV)
+    assert caught.value.hint == SUDO_LINE
 
 
-@pytest.mark.parametrize("capabilities", [1 << 21, 1 << 38 | 1 << 39])
-def test_ambient_capabilities_are_enough(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capabilities: int
+@pytest.mark.usefixtures("unprivileged")
+def test_user_without_rights_starts_the_launcher_where_there_is_one(tmp_path: Path) -> None:
+    launcher = make_launcher(tmp_path)
+    start = installation.tracer_start({"PODTRACE_LAUNCHER": str(launcher)}, ARGV)
+    assert start == ([str(launcher)], None)
+
+
+def make_launcher(folder: Path, version: str = VERSION, mode: int = 0o755) -> Path:
+    launcher = folder / "podtrace-tracer"
+    launcher.touch(mode)
+    file = folder / "tracer" / "podtrace" / "wire" / "version.py"
+    file.parent.mkdir(parents=True)
+    file.write_text(f'"""Text."""\n\nVERSION = "{version}"\n')
+    return launcher
+
+
+def test_root_needs_no_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installation, "has_rights", lambda: True)
+    environment = {"PODTRACE_PYTHON": sys.executable, "PODTRACE_LAUNCHER": "/none"}
+    start = installation.tracer_start(environment, ARGV)
+    assert start.line[:2] == [sys.executable, "-I"]
+    assert start.cleanup == [*start.line, "--cleanup"]
+
+
+def refusal(launcher: Path, user: str = "alice") -> StartError:
+    with pytest.raises(StartError) as caught:
+        find_launcher({"PODTRACE_LAUNCHER": str(launcher)}, user, "sudo setup")
+    return caught.value
+
+
+def test_tracer_of_another_version_has_to_be_set_up_again(tmp_path: Path) -> None:
+    error = refusal(make_launcher(tmp_path, "0.0.1"))
+    assert f"is of podtrace 0.0.1, and this is {VERSION}" in error.message
+    assert error.hint == "set it up again: sudo setup"
+
+
+def test_launcher_without_its_tracer_has_to_be_set_up_again(tmp_path: Path) -> None:
+    launcher = make_launcher(tmp_path)
+    (tmp_path / "tracer" / "podtrace" / "wire" / "version.py").unlink()
+    assert refusal(launcher).message == f"the tracer beside {launcher} is incomplete"
+
+
+@pytest.fixture
+def groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        grp, "getgrgid", lambda gid: grp.struct_group(("tracing", "x", gid, ["alice"]))
+    )
+
+
+@pytest.mark.usefixtures("groups")
+def test_who_is_not_in_the_group_is_told_how_to_get_in(tmp_path: Path) -> None:
+    error = refusal(make_launcher(tmp_path, mode=0o644), "bob")
+    assert error.message == "user bob may not trace: that takes root, or the group tracing"
+    assert "sudo usermod -aG tracing bob" in (error.hint or "")
+
+
+@pytest.mark.usefixtures("groups")
+def test_who_is_in_the_group_since_the_login_is_told_to_log_in_again(tmp_path: Path) -> None:
+    error = refusal(make_launcher(tmp_path, mode=0o644))
+    assert "from the next login on, as a member of the group tracing" in error.message
+    assert error.hint == "log in again, or begin a shell in the group: newgrp tracing"
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "enough"),
+    [(0, False), (1 << 39, False), (1 << 21, True), (1 << 38 | 1 << 39, True)],
+)
+def test_ambient_capabilities_give_the_right_if_they_suffice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capabilities: int, enough: bool
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    installation.check_rights("/none", ["x"], status(tmp_path, capabilities))
-
-
-def test_half_of_the_capabilities_is_not_enough(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(StartError):
-        installation.check_rights("/none", ["x"], status(tmp_path, 1 << 39))
+    assert installation.has_rights(status(tmp_path, capabilities)) == enough
 
 
 def test_user_behind_sudo_is_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,10 +181,9 @@ def test_user_behind_sudo_is_the_caller(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def tracer_arguments(scope: Scope, settings: TracerSettings | None = None) -> list[str]:
-    line = tracer_command("py", Path("/t"), scope, settings or TracerSettings(), (1000, 1001))
-    assert line[:3] == ["py", "-I", "-c"]
-    assert line[4:7] == ["/t", "--parent", str(os.getpid())]
-    return line[7:]
+    line = tracer_command(["x", "y"], scope, settings or TracerSettings(), (1000, 1001))
+    assert line[:4] == ["x", "y", "--parent", str(os.getpid())]
+    return line[4:]
 
 
 def test_each_scope_has_its_option() -> None:
@@ -146,7 +216,9 @@ def test_metrics_are_the_tracers_to_offer() -> None:
     )
 
 
-def test_tracer_is_run_from_its_folder_only(tmp_path: Path) -> None:
+def test_tracer_is_run_from_its_folder_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No PYTHON variable reaches the tracer's imports, and none is added for COMMAND."""
     folder = make_folder(tmp_path / "tracer")
     (folder / "podtracer" / "__init__.py").touch()
@@ -156,7 +228,10 @@ def test_tracer_is_run_from_its_folder_only(tmp_path: Path) -> None:
     )
     other = tmp_path / "other"
     make_folder(other, ("podtracer/__init__.py", "os.py"))
-    line = tracer_command(sys.executable, folder, Scope(pid=7), TracerSettings())
+    monkeypatch.setattr(installation, "has_rights", lambda: True)
+    monkeypatch.setattr(installation, "tracer_folder", lambda: folder)
+    start = installation.tracer_start({"PODTRACE_PYTHON": sys.executable}, ARGV)
+    line = tracer_command(start.line, Scope(pid=7), TracerSettings())
     environment = {**os.environ, "PYTHONPATH": str(other)}
     done = subprocess.run(line, env=environment, cwd=other, capture_output=True, text=True)
     expected = f"{folder}/podtracer/__init__.py ['--parent', '{os.getpid()}', '--pid=7'] {other}"
