@@ -122,11 +122,11 @@ static bool consists_of(const char *text, const char *characters, size_t most) {
     return length > 0 && length <= most && strspn(text, characters) == length;
 }
 
-// Ports below 1024 would take a capability that is not there.
+// Ports below 1024 would take a capability that is not there; 0 is any free one.
 static bool is_listener(const char *text) {
     const char *colon = strrchr(text, ':');
-    return colon && colon > text && consists_of(text, LOWER UPPER NUMERALS ".-:[]", 256) &&
-           consists_of(colon + 1, NUMERALS, 5) && atoi(colon + 1) >= 1024;
+    return colon && colon > text && consists_of(text, LOWER UPPER NUMERALS ".-:[]%", 256) &&
+           consists_of(colon + 1, NUMERALS, 5) && (!atoi(colon + 1) || atoi(colon + 1) >= 1024);
 }
 
 static bool is_path(const char *text) {
@@ -225,6 +225,8 @@ static _Noreturn void become_command(char **argv, pid_t tracer, int go, int fail
     char path[PATH_MAX + 1];
     if (set_capabilities(0, 0) || prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != tracer)
         _exit(127);
+    // The caller's own from here on: where /proc hides others, the tracer would not see it else.
+    prctl(PR_SET_DUMPABLE, 1);
     setpgid(0, 0);
     for (size_t i = 0; i < sizeof DEFAULTS / sizeof *DEFAULTS; i++)
         signal(DEFAULTS[i], SIG_DFL);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,23 @@ def test_tracer_is_carried_whole(unpacked: Path) -> None:
         f"podtrace/{name}": content for name, content in sources(TRACER / "podtrace/wire").items()
     }
     assert carried == expected
+
+
+def test_launcher_is_carried_with_what_sets_it_up(unpacked: Path) -> None:
+    packed = unpacked / "podtrace" / "_tracer"
+    for source in ("launcher/launcher.c", "scripts/setup-capabilities.sh"):
+        assert (packed / Path(source).name).read_bytes() == (ROOT / source).read_bytes()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may set it up")
+def test_carried_launcher_is_set_up_from_where_it_is(unpacked: Path) -> None:
+    packed = unpacked / "podtrace" / "_tracer"
+    line = ["bash", packed / "setup-capabilities.sh", "--dry-run", "--prefix", "/opt/podtrace-none"]
+    done = subprocess.run(line, capture_output=True, text=True)
+    if "is missing" in done.stderr or "has no BCC" in done.stderr:
+        pytest.skip(done.stderr.splitlines()[0])
+    assert done.returncode == 0, done.stderr
+    assert f"{packed}/podtracer {packed}/bpf {packed}/podtrace " in done.stdout
 
 
 def test_plugin_is_carried_whole_and_nothing_beside_it(unpacked: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kernel.members import MEMBER, OUTSIDER, Installation, User
 from workload.stage import Stage, StageError, compile_c
 
 # So that a failed assertion outside of test modules shows its numbers too.
@@ -35,3 +36,24 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     except StageError as error:
         pytest.skip(str(error))
     return folder
+
+
+@pytest.fixture(scope="session")
+def installation() -> Iterator[Installation]:
+    made = Installation.make("test")
+    yield made
+    assert made.run("undo").returncode == 0
+
+
+@pytest.fixture(scope="session")
+def member(installation: Installation) -> Iterator[User]:
+    user = User(installation, MEMBER, [installation.gid])
+    yield user
+    user.close()
+
+
+@pytest.fixture(scope="session")
+def outsider(installation: Installation) -> Iterator[User]:
+    user = User(installation, OUTSIDER)
+    yield user
+    user.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kernel.exact_checks import ExactRun
@@ -14,11 +14,17 @@ NEIGHBOUR_CPU_SECONDS = 5
 
 
 def run_beside_neighbour(
-    stage: Stage, folder: Path, by_pid: bool = False, hidden: Sequence[str] = ()
+    stage: Stage,
+    folder: Path,
+    by_pid: bool = False,
+    hidden: Sequence[str] = (),
+    program: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> tuple[ExactRun, Path]:
     """Trace by cgroup, or by PID with the neighbour in the same cgroup.
 
-    `hidden` is what the tracer has to do without. Returns the run and its recording.
+    `hidden` is what the tracer has to do without, `program` runs podtrace instead of this Python,
+    in `environment`. Returns the run and its recording.
     """
     servers = start_servers(stage)
     data = stage.folder / "exact.data"
@@ -33,7 +39,9 @@ def run_beside_neighbour(
         cgroups=[beside],
     )
     scope = ("--pid", target.pid) if by_pid else ("--cgroup", inside)
-    with Trace(folder, *scope, environment={"PODTRACE_HIDE": ",".join(hidden)}) as trace:
+    settings = {"PODTRACE_HIDE": ",".join(hidden), **(environment or {})}
+    local = (*program, "--local") if program else ()
+    with Trace(folder, *scope, environment=settings, program=local) as trace:
         target.go()
         neighbour.go()
         target.wait_done()

@@ -91,6 +91,9 @@ def main(argv: list[str]) -> int:
     if options.parent is not None:
         lifetime.die_with_parent_of(options.parent)
     with Loader(hidden) as loader:
+        if os.geteuid() != 0 and options.pods is None:
+            # The child loads and attaches; only cgroups of pods get more programs later.
+            capabilities.keep_for_tables()
         return _trace(options, tuple(command), hidden, loader)
 
 

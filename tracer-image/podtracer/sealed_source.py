@@ -15,7 +15,7 @@ from typing import Final
 from podtracer.btf import Btf
 from podtracer.compile_place import within
 from podtracer.header import emit
-from podtracer.kernel_source import STUBS, KernelSource, machine_header
+from podtracer.kernel_source import STUBS, KernelSource, KernelSourceError, machine_header
 from podtracer.needs import Needs
 
 # fcntl has names for them from Python 3.10 on only.
@@ -47,9 +47,16 @@ class SealedSource(KernelSource):
 
 
 def sealed_source(btf: Btf, needs: Needs) -> SealedSource:
-    """Make the header for `needs`; raises BtfError for unreadable BTF, OSError without memory."""
+    """Make the header for `needs`.
+
+    Raises BtfError for unreadable BTF and KernelSourceError if memory does not take it.
+    """
     machine = machine_header(os.uname().release, os.sysconf("SC_PAGE_SIZE"))
-    return SealedSource({"PODTRACE_KERNEL_H": emit(btf, needs), "PODTRACE_MACHINE_H": machine})
+    headers = {"PODTRACE_KERNEL_H": emit(btf, needs), "PODTRACE_MACHINE_H": machine}
+    try:
+        return SealedSource(headers)
+    except OSError as error:
+        raise KernelSourceError(f"a file in memory: {error.strerror}") from error
 
 
 def _sealed(name: str, text: str) -> int:
