@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import select
 import shutil
 import signal
 import subprocess
@@ -154,6 +155,7 @@ def test_tracer_has_two_variables_no_descriptor_and_one_capability(
     process = start(member, "--pid", os.getpid(), env=secret, pass_fds=(write,))
     os.close(write)
     # Nobody holds the other end any more: the launcher has closed it.
+    assert select.select([read], [], [], 5)[0]
     assert os.read(read, 1) == b""
     os.close(read)
     proc = Path(f"/proc/{process.pid}")
