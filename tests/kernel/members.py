@@ -7,6 +7,7 @@ removes.
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -173,3 +174,13 @@ class User:
             except PermissionError:
                 continue
         pytest.skip("no Python from 3.11 on may be executed by other users")
+
+
+def refused(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the code with which the launcher refused."""
+    assert done.returncode == 126, done
+    [line] = done.stdout.splitlines()
+    error = json.loads(line)
+    assert error["kind"] == "error"
+    code: str = error["code"]
+    return code

@@ -1,0 +1,101 @@
+"""Setting the launcher up, again, and undoing it; what it refuses to be set up on or to execute."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kernel.members import Installation, User, refused, set_up
+
+QUICK = ("--for", "0.1")
+
+
+@pytest.fixture
+def other() -> Iterator[Installation]:
+    """An installation to take apart."""
+    made = Installation.make("other")
+    yield made
+    if made.prefix.exists():
+        made.prefix.chmod(0o755)
+        made.run("undo")
+
+
+@pytest.mark.parametrize("part", [".", "tracer"])
+@pytest.mark.parametrize("how", ["owner", "mode"])
+def test_files_that_others_can_change_are_not_executed(
+    other: Installation, part: str, how: str
+) -> None:
+    user = User(other, 54323, [other.gid])
+    target = other.prefix / part
+    if how == "owner":
+        os.chown(target, user.uid, -1)
+    else:
+        target.chmod(0o775)
+    done = user.launch("--pid", os.getpid(), *QUICK)
+    os.chown(target, 0, -1)
+    target.chmod(0o755)
+    user.close()
+    assert refused(done) == "launcher_files"
+
+
+def test_undo_removes_all_and_a_link_to_the_launcher_has_no_rights_left(
+    other: Installation,
+) -> None:
+    user, kept = User(other, 54323, [other.gid]), other.prefix.parent / f"kept-{os.getpid()}"
+    os.link(other.launcher, kept)
+    try:
+        assert user.run([kept, "--pid", os.getpid(), *QUICK]).returncode == 0
+        done = other.run("undo")
+        assert done.returncode == 0, done.stderr
+        assert not other.prefix.exists()
+        groups = Path("/etc/group").read_text()
+        assert f"{other.group}:" not in groups
+        assert kept.stat().st_mode & 0o777 == 0
+        assert "security.capability" not in os.listxattr(kept)
+    finally:
+        kept.unlink()
+        user.close()
+    again = other.run("undo")
+    assert (again.returncode, again.stdout) == (0, f"nothing is installed in {other.prefix}\n")
+
+
+def test_setting_up_again_replaces_everything(other: Installation) -> None:
+    (other.prefix / "tracer" / "podtracer" / "old.py").touch()
+    kept = other.prefix.parent / f"kept-{os.getpid()}"
+    os.link(other.launcher, kept)
+    try:
+        assert other.run("install").returncode == 0
+        assert "security.capability" not in os.listxattr(kept)
+    finally:
+        kept.unlink()
+    assert not (other.prefix / "tracer" / "podtracer" / "old.py").exists()
+    assert (other.prefix / "setup.state").read_text() == f"group={other.group}\n"
+
+
+def test_setup_refuses_folders_that_others_can_change(tmp_path: Path) -> None:
+    done = set_up("--prefix", "/tmp/podtrace")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (
+        1,
+        "error: /tmp can be changed by others than root",
+    )
+    link = Path("/opt") / f"podtrace-link-{os.getpid()}"
+    link.symlink_to("/usr")
+    try:
+        done = set_up("--prefix", link / "podtrace")
+    finally:
+        link.unlink()
+    assert (done.returncode, done.stderr.splitlines()[0]) == (
+        1,
+        f"error: {link} is a link: name the folder that it leads to",
+    )
+
+
+def test_dry_run_changes_nothing() -> None:
+    prefix = Path("/opt") / f"podtrace-dry-{os.getpid()}"
+    done = set_up("--prefix", prefix, "--group", f"podtrace-dry-{os.getpid()}", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "would run: setcap cap_bpf" in done.stdout
+    assert not prefix.exists()
