@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +193,27 @@ def test_command_is_traced_where_proc_hides_the_processes_of_others(member: User
     done = subprocess.run(argv, capture_output=True, text=True, cwd=member.folder)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["exit_code"] == 3
+
+
+def test_metrics_are_served_for_a_member(member: User) -> None:
+    pytest.importorskip("prometheus_client")
+    argv = ["--pid", os.getpid(), "--metrics", "127.0.0.1:0", "--metrics-processes", "5"]
+    process = member.start([member.installation.launcher, *argv], stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    hello = json.loads(process.stdout.readline())
+    while json.loads(process.stdout.readline())["kind"] != "health":
+        pass
+    # The page of a tick follows its lines.
+    for _ in range(50):
+        with contextlib.suppress(urllib.error.HTTPError):
+            with urllib.request.urlopen(f"http://{hello['metrics']}/metrics", timeout=10) as page:
+                assert b"podtrace_operations_total" in page.read()
+            break
+        time.sleep(0.1)
+    else:
+        raise AssertionError("no page")
+    process.terminate()
+    process.communicate()
 
 
 def test_outsider_is_told_of_the_group(outsider: User, installation: Installation) -> None:
