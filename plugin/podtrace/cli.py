@@ -46,7 +46,7 @@ Pods (without any, the namespace's only running pod):
   -l, --selector LABELS All running pods with these labels.
   -c, --container NAME  That container of them alone.
 
-Targets of this machine, with --local and as root (exactly one):
+Targets of this machine, with --local, as root or in the group (exactly one):
   --cgroup PATH         That cgroup and those below it.
   --pid N               That process and its descendants.
   --container ID        That container.
