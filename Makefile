@@ -28,7 +28,7 @@ deps: deps-test $(COMPLETE) ## install what is missing for everything below
 deps-demo:
 	@scripts/install-dependencies.sh bcc metrics network
 deps-test:
-	@scripts/install-dependencies.sh bcc metrics promtool network compiler capabilities pahole openssl \
+	@scripts/install-dependencies.sh bcc metrics prometheus network compiler capabilities pahole openssl \
 		strace
 
 $(COMPLETE):

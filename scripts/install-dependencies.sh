@@ -6,12 +6,13 @@
 #   python     a Python >= 3.11 that can make virtual environments; PYTHON names it (python3)
 #   bcc        BCC for the system's Python, which runs the tracer
 #   metrics    prometheus_client for the system's Python: what the tracer's --metrics needs
-#   promtool   Prometheus's own judge of metrics, for the tests
 #   compiler   a C compiler: the tests' fastest workloads are in C
 #   capabilities  what gives a file capabilities: the launcher's
 #   network    the ip command: the tests build links
 #   pahole     an independent reader of BTF, for the tests
 #   openssl    what makes the tests' certificates
+#   prometheus what scrapes the metrics in tests, and checks the files for it; the tests start their
+#              own, and leave the service that Debian's package starts alone
 #   strace     what the tests ask which files were opened
 #   bpftrace   what the benchmarks compare with
 #   cluster    what a Kubernetes on this machine stands on
@@ -30,11 +31,11 @@ declare -rA packages=(
     [python]="python3 python3-venv"
     [bcc]="python3-bpfcc"
     [metrics]="python3-prometheus-client"
-    [promtool]="prometheus"
     [compiler]="gcc libc6-dev"
     [capabilities]="libcap2-bin"
     [network]="iproute2"
     [pahole]="pahole"
+    [prometheus]="prometheus"
     [strace]="strace"
     [bpftrace]="bpftrace"
     [openssl]="openssl"
@@ -59,10 +60,6 @@ has_metrics() {
     "$system_python" -I -c 'import prometheus_client' 2>/dev/null
 }
 
-has_promtool() {
-    command -v promtool >/dev/null
-}
-
 has_compiler() {
     echo 'int main(void) { return 0; }' | cc -x c -o /dev/null - 2>/dev/null
 }
@@ -77,6 +74,10 @@ has_network() {
 
 has_pahole() {
     command -v pahole >/dev/null
+}
+
+has_prometheus() {
+    command -v prometheus >/dev/null && command -v promtool >/dev/null
 }
 
 has_openssl() {
