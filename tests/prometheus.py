@@ -5,9 +5,11 @@ The system's service of that name is left alone, if there is one.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import re
 import shutil
+import signal
 import subprocess
 import time
 import urllib.parse
@@ -27,8 +29,15 @@ DASHBOARD = DOCUMENTS / "grafana/podtrace-dashboard.json"
 
 LOCAL_JOB, PODS_JOB = "podtrace", "podtrace-pods"
 PATIENCE_SECONDS = 120.0 * SLOWNESS
-_ADDRESS = re.compile(r'"?Listening on"? address=(\S+)')
+_ADDRESS = re.compile(r'msg="Listening on".* address=(\S+)')
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
 _Found = TypeVar("_Found")
+
+
+def _end_with_the_test() -> None:
+    """Be killed when the test process ends, however that comes about."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 class PrometheusError(AssertionError):
@@ -113,6 +122,7 @@ class Prometheus:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                preexec_fn=_end_with_the_test,
             )
         try:
             self.address = self._wait(self._listening, "address to listen on")
@@ -160,11 +170,13 @@ class Prometheus:
     def series(self, expression: str, seconds: float, step: float = 5) -> dict[str, list[float]]:
         """Return what a panel would draw of the last seconds, by the labels as text."""
         end = time.time()
-        result = self.get(
-            "query_range", query=expression, start=end - seconds, end=end, step=step
-        )["result"]
+        result = self.get("query_range", query=expression, start=end - seconds, end=end, step=step)[
+            "result"
+        ]
         return {
-            json.dumps(each["metric"], sort_keys=True): [float(value) for _, value in each["values"]]
+            json.dumps(each["metric"], sort_keys=True): [
+                float(value) for _, value in each["values"]
+            ]
             for each in result
         }
 
@@ -200,7 +212,7 @@ class Prometheus:
 
     def _listening(self) -> str | None:
         found = _ADDRESS.search(self.log.read_text())
-        return found[1].strip('"') if found else None
+        return found[1] if found else None
 
     def _is_ready(self) -> bool:
         try:
