@@ -80,6 +80,11 @@ bench: $(COMPLETE) ## measure what tracing costs, beside bpftrace (as root; minu
 	$(BIN)/python tests/bench/metrics_cost.py
 	$(BIN)/python tests/bench/read_cost.py
 
+.PHONY: pictures
+pictures: deps-demo $(COMPLETE) ## draw docs/pictures again, from a trace of the demo (as root)
+	@scripts/install-dependencies.sh prometheus browser
+	$(BIN)/python tests/demo/pictures.py
+
 .PHONY: image
 image: ## build the tracer's image: IMAGE=name:tag PLATFORM= BASE= OUTPUT=file BUILDER=
 	@scripts/build-image.sh

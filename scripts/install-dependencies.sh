@@ -20,6 +20,7 @@
 #   emulation  what runs programs for arm64
 #   kernels    what boots other kernels, and makes what they need
 #   terminal   a terminal whose screen tests can read
+#   browser    what draws the documents' pictures
 #
 # What works already is left alone.
 set -euo pipefail
@@ -44,6 +45,7 @@ declare -rA packages=(
     [emulation]="qemu-user-static arch-test"
     [kernels]="qemu-system-x86 mmdebstrap e2fsprogs"
     [terminal]="tmux"
+    [browser]="chromium fonts-dejavu-core"
 )
 
 has_python() {
@@ -116,6 +118,10 @@ has_kernels() {
 
 has_terminal() {
     command -v tmux >/dev/null
+}
+
+has_browser() {
+    command -v chromium >/dev/null
 }
 
 refuse() {

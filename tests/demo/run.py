@@ -36,25 +36,29 @@ def _start_dns(stage: Stage) -> str:
     raise StageError(f"no DNS server on {' or '.join(DNS_ADDRESSES)}: {trouble}")
 
 
+def start_shop(stage: Stage) -> Path:
+    """Start the shop and what it talks to; return its cgroup."""
+    dns = _start_dns(stage)
+    server = stage.start(
+        *("tcp_server.py", "--listen", "127.0.0.1", "--listen", "::1"),
+        *("--refuse", "127.0.0.1"),
+    )
+    facts = {
+        "dns": dns,
+        "port": server.facts["port"],
+        "down": server.facts["refused_port"],
+        "index": str(stage.folder / "catalog.idx"),
+        "log": str(stage.folder / "access.log"),
+    }
+    cgroup = stage.cgroup(f"podtrace-demo-{os.getpid()}", cgroup_mount())
+    stage.start(sys.executable, ROOT / "tests/demo/shop.py", json.dumps(facts), cgroups=[cgroup])
+    return cgroup
+
+
 def run(duration: str) -> int:
     """Run the demo and return the exit code of the trace."""
     with Stage() as stage:
-        dns = _start_dns(stage)
-        server = stage.start(
-            *("tcp_server.py", "--listen", "127.0.0.1", "--listen", "::1"),
-            *("--refuse", "127.0.0.1"),
-        )
-        facts = {
-            "dns": dns,
-            "port": server.facts["port"],
-            "down": server.facts["refused_port"],
-            "index": str(stage.folder / "catalog.idx"),
-            "log": str(stage.folder / "access.log"),
-        }
-        cgroup = stage.cgroup(f"podtrace-demo-{os.getpid()}", cgroup_mount())
-        stage.start(
-            sys.executable, ROOT / "tests/demo/shop.py", json.dumps(facts), cgroups=[cgroup]
-        )
+        cgroup = start_shop(stage)
         command = [str(ROOT / "kubectl-podtrace"), "--local", "--cgroup", str(cgroup)]
         command += ["--diagnose", duration]
         _say(
