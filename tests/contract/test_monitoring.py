@@ -210,6 +210,12 @@ def test_every_alert_says_what_is_wrong() -> None:
                 assert set(rule["annotations"]) == {"summary", "description"}
 
 
+def test_every_alert_is_documented() -> None:
+    page = (prometheus.DOCUMENTS / "prometheus.md").read_text()
+    alerts = [name for name in prometheus.expressions() if name not in RECORDED]
+    assert re.findall(r"^\| (Podtrace\w+) \|", page, re.MULTILINE) == alerts
+
+
 def test_scrape_configuration_is_valid(tmp_path: Path) -> None:
     tree = yaml.safe_load(prometheus.SCRAPE.read_text())
     for job in tree["scrape_configs"]:
