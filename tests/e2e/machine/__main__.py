@@ -56,6 +56,7 @@ def main() -> int:
 def _prepare() -> None:
     for what, make in (
         ("Kubernetes", binaries.kubernetes),
+        ("Prometheus", binaries.prometheus),
         ("the pause image", images.pause_archive),
         ("the workload image", images.workload_archive),
         ("the tracer image", images.tracer_archive),

@@ -1,0 +1,6 @@
+// A reader of Grafana's dashboards.
+module podtrace.test/dashboard
+
+go 1.21
+
+require github.com/grafana/grafana-foundation-sdk/go v0.0.22
