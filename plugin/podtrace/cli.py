@@ -15,16 +15,17 @@ from typing import Any
 import click
 
 from podtrace import options, podoptions, suboptions
-from podtrace.commandline import Command, Root, as_usage_error
+from podtrace.commandline import Command, Option, Root, as_usage_error
 from podtrace.errors import (
     EXIT_BROKEN_PIPE,
     EXIT_ERROR,
     EXIT_INTERRUPTED,
     EXIT_OK,
+    EXIT_USAGE,
     Interrupted,
     PodtraceError,
 )
-from podtrace.output import Output, OutputClosed
+from podtrace.output import Output, OutputClosed, write_error
 
 PROGRAM = "kubectl-podtrace"
 
@@ -93,6 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(words, command)
     except PodtraceError as error:
         print_error(error, verbose)
+        if error.exit_code == EXIT_USAGE:
+            _warn_of_namesakes()  # perhaps the line was meant for the other one
         return error.exit_code
     except OutputClosed:
         return EXIT_BROKEN_PIPE
@@ -122,13 +125,7 @@ def print_error(error: PodtraceError, verbose: bool = False) -> None:
     lines += [f"error: {error.message}", *(f"  {line}" for line in error.details)]
     if error.hint:
         lines.append(f"hint: {error.hint}")
-    if sys.stderr is None:
-        return
-    try:
-        sys.stderr.write("".join(printable(line) + "\n" for line in lines))
-        sys.stderr.flush()
-    except OSError:
-        return  # nobody is left to tell; the exit code says it
+    write_error("".join(printable(line) + "\n" for line in lines))
 
 
 def root_command(command: Sequence[str] | None = None) -> Root:
@@ -154,11 +151,6 @@ def root_command(command: Sequence[str] | None = None) -> Root:
 
         return run_replay(chosen, print_error)
 
-    def version() -> int:
-        from podtrace.trace import version_text
-
-        return _print(version_text())
-
     def completion(shell: str) -> int:
         from click.shell_completion import get_completion_class
 
@@ -178,13 +170,22 @@ def root_command(command: Sequence[str] | None = None) -> Root:
 
     def doctor(**values: Any) -> int:
         asked = suboptions.doctor_options(values, command)
+        _warn_of_namesakes()
         from podtrace.doctor import run_doctor
 
         return run_doctor(asked)
 
     commands = [
         Command(
-            "", callback=trace, params=options.trace_params(), usage=_USAGE, closing=_CLOSING
+            "",
+            callback=trace,
+            params=[
+                *options.trace_params(),
+                Option(["--version"], is_flag=True, is_eager=True, expose_value=False,
+                       callback=_show_version, help="Print the version."),
+            ],
+            usage=_USAGE,
+            closing=_CLOSING,
         ),
         Command(
             "replay",
@@ -196,7 +197,7 @@ def root_command(command: Sequence[str] | None = None) -> Root:
         ),
         Command(
             "version",
-            callback=version,
+            callback=_print_version,
             params=podoptions.ignored_kubectl_params(),
             short_help="Print the version.",
             usage=f"Usage: {PROGRAM} version\n\nPrint the version.\n",
@@ -262,8 +263,29 @@ def _run(words: list[str], command: Sequence[str] | None) -> int:
         raise OutputClosed from error
 
 
+def _warn_of_namesakes() -> None:
+    from podtrace.namesakes import this_program, warning
+    from podtrace.report.escape import printable
+
+    line = warning(PROGRAM, this_program(), os.environ)
+    if line is not None:
+        write_error(printable(line) + "\n")
+
+
 def _completion_variable() -> str:
     return f"_{PROGRAM.replace('-', '_').upper()}_COMPLETE"
+
+
+def _show_version(context: click.Context, _: click.Parameter, is_given: bool) -> None:
+    if is_given and not context.resilient_parsing:
+        context.exit(_print_version())
+
+
+def _print_version() -> int:
+    from podtrace.about import version_text
+
+    _warn_of_namesakes()
+    return _print(version_text())
 
 
 def _print(text: str) -> int:

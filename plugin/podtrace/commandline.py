@@ -66,6 +66,7 @@ class Command(click.Command):
         kwargs["context_settings"] = {
             "terminal_width": HELP_WIDTH,
             "max_content_width": HELP_WIDTH,
+            "help_option_names": ["-h", "--help"],
         }
         super().__init__(*args, **kwargs)
         self.usage = usage

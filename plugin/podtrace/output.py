@@ -1,7 +1,8 @@
 """Standard output, which may lose its reader at any time (`| head`) or fill a disk.
 
 Nobody reading is no error: the run ends quietly, with the exit code that a shell gives a program
-killed by SIGPIPE. Everything else that fails is an error that says so.
+killed by SIGPIPE. Everything else that fails is an error that says so. What cannot be written on
+standard error is given up.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import io
 import os
 import select
 import stat
+import sys
 from collections.abc import Callable
 from typing import TextIO
 
@@ -111,3 +113,14 @@ def _has_reader(descriptor: int) -> bool:
     except OSError:
         return False
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+def write_error(text: str) -> None:
+    """Write a text on standard error, where there is one."""
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        return  # nobody is left to tell; the exit code says it

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -31,8 +30,6 @@ from podtrace.run import View
 from podtrace.source import LineSource
 from podtrace.suboptions import ReplayOptions
 from podtrace.views import ProgressView, QuietView
-from podtrace.wire import schema
-from podtrace.wire.version import VERSION
 
 
 def run_trace(options: TraceOptions, tell: Tell) -> int:
@@ -108,12 +105,6 @@ def run_cleanup_command() -> int:
         )
     Output(sys.stdout).write_with(lambda stream: stream.write(text))
     return EXIT_OK
-
-
-def version_text() -> str:
-    """Return the versions of this program, of the stream and of Python."""
-    stream = ".".join(map(str, schema.SCHEMA))
-    return f"podtrace {VERSION} (stream schema {stream}, Python {platform.python_version()})"
 
 
 def _settings(options: TraceOptions) -> TracerSettings:

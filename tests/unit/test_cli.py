@@ -309,8 +309,11 @@ def test_error_survives_a_closed_standard_error(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("command", ["", "replay", "version", "completion", "cleanup"])
-def test_every_command_has_its_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main([*command.split(), "--help"]) == EXIT_OK
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_every_command_has_its_help(
+    command: str, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([*command.split(), option]) == EXIT_OK
     out, err = capsys.readouterr()
     assert out.replace("kubectl podtrace", "kubectl-podtrace").startswith(
         "Usage: kubectl-podtrace " + command
@@ -319,8 +322,9 @@ def test_every_command_has_its_help(command: str, capsys: pytest.CaptureFixture[
     assert max(map(len, out.splitlines())) <= 80
 
 
-def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["version"]) == EXIT_OK
+@pytest.mark.parametrize("line", ["version", "--version", "-n shop --version", "pod-a --version"])
+def test_version_is_printed(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(line.split()) == EXIT_OK
     assert capsys.readouterr().out.startswith("podtrace 0.1.0 (stream schema 1.1, Python ")
 
 
