@@ -170,13 +170,16 @@ def _wants_value(letters: str, with_value: set[str]) -> bool:
 
 def as_usage_error(error: click.ClickException, program: str) -> UsageError:
     """Return click's complaint about a line in the form of all other errors."""
-    if isinstance(error, click.NoSuchOption) and error.ctx and error.ctx.info_name:
-        command, root = error.ctx.info_name, error.ctx.find_root().command
-        known = isinstance(root, Root) and root.has_option(error.option_name)
+    if isinstance(error, click.NoSuchOption) and error.ctx:
+        command, root = error.ctx.info_name or "", error.ctx.find_root().command
+        known = bool(command) and isinstance(root, Root) and root.has_option(error.option_name)
         near = "" if known else " or ".join(sorted(error.possibilities or ()))
         return UsageError(
-            f"{command} has no option {error.option_name}",
-            f"{f'did you mean {near}? - or ' if near else ''}see: {program} {command} --help",
+            f"{command} has no option {error.option_name}"
+            if command
+            else f"no such option: {error.option_name}",
+            f"{f'did you mean {near}? - or ' if near else ''}see: "
+            f"{' '.join(filter(None, (program, command)))} --help",
         )
     # click lists choices one below the other.
     text = " ".join(error.format_message().split()).rstrip(".")
