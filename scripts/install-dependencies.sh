@@ -21,6 +21,7 @@
 #   kernels    what boots other kernels, and makes what they need
 #   terminal   a terminal whose screen tests can read
 #   browser    what draws the documents' pictures
+#   release    what the files of a release are made and tested with
 #
 # What works already is left alone.
 set -euo pipefail
@@ -46,6 +47,7 @@ declare -rA packages=(
     [kernels]="qemu-system-x86 mmdebstrap e2fsprogs"
     [terminal]="tmux"
     [browser]="chromium fonts-dejavu-core"
+    [release]="mmdebstrap debian-archive-keyring dpkg-dev patch binutils git"
 )
 
 has_python() {
@@ -122,6 +124,14 @@ has_terminal() {
 
 has_browser() {
     command -v chromium >/dev/null
+}
+
+has_release() {
+    local program
+    for program in mmdebstrap dpkg-source patch objdump git; do
+        command -v "$program" >/dev/null || return
+    done
+    [[ -e /usr/share/keyrings/debian-archive-keyring.gpg ]]
 }
 
 refuse() {

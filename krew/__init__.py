@@ -1,0 +1,1 @@
+"""How kubectl's plugin manager gets podtrace."""
