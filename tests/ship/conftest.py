@@ -33,9 +33,9 @@ def dist() -> Artefacts:
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> Callable[[], FreshMachine]:
+def fresh(tmp_path: Path) -> Callable[..., FreshMachine]:
     """Return what makes machines that never had podtrace."""
     if os.geteuid() != 0:
         pytest.fail("entering a fresh Debian needs root", pytrace=False)
     count = iter(range(100))
-    return lambda: FreshMachine(tmp_path / f"machine-{next(count)}")
+    return lambda *debian: FreshMachine(tmp_path / f"machine-{next(count)}", *debian)

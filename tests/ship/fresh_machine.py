@@ -6,9 +6,11 @@ mounts are in a namespace that ends with the command, so that nothing stays moun
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from cache import Cache, digest
@@ -41,18 +43,36 @@ exec chroot "$root" "$@"
 _PASSED = ("PIP_", "UV_", "SSL_", "REQUESTS_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
-def base() -> Path:
-    """Return the root directory that all fresh machines begin with.
+@dataclass(frozen=True)
+class Debian:
+    """What a fresh machine begins with."""
+
+    suite: str
+    packages: tuple[str, ...] = ()
+
+
+ORDINARY = Debian(
+    "bookworm", ("ca-certificates", "git", "make", "pipx", "python3-bpfcc", "python3-venv")
+)
+OLDEST = Debian("bullseye", ("ca-certificates",))
+"""Its glibc is the oldest that the archive is to start with."""
+
+
+def base(debian: Debian) -> Path:
+    """Return the root directory of machines with that Debian.
 
     Raises:
         RuntimeError: it could not be made.
     """
-    folder = CACHE.folder / f"debian-{digest([_SCRIPT])}"
+    wanted = hashlib.sha256(repr(debian).encode()).hexdigest()[:8]
+    folder = CACHE.folder / f"debian-{digest([_SCRIPT])}-{wanted}"
     with CACHE.locked():
         if not folder.exists():
             new = folder.with_suffix(".new")
             subprocess.run(["rm", "-rf", "--one-file-system", new], check=True)
-            done = subprocess.run([_SCRIPT, new], capture_output=True, text=True)
+            done = subprocess.run(
+                [_SCRIPT, new, debian.suite, *debian.packages], capture_output=True, text=True
+            )
             if done.returncode:
                 raise RuntimeError(f"no Debian could be made:\n{done.stderr[-4000:]}")
             new.rename(folder)
@@ -64,11 +84,12 @@ class FreshMachine:
 
     Args:
         layer: a folder for what the test changes.
+        debian: what is there before.
     """
 
-    def __init__(self, layer: Path) -> None:
+    def __init__(self, layer: Path, debian: Debian = ORDINARY) -> None:
         self._layer = layer
-        self._base = base()
+        self._base = base(debian)
         for name in ("root", "upper", "work"):
             (layer / name).mkdir(parents=True)
         self._shared = CACHE.folder / "downloads"

@@ -18,7 +18,7 @@ from podtrace.wire.version import VERSION
 from release.platforms import ROOT
 from ship import tools
 from ship.artefacts import Artefacts
-from ship.fresh_machine import FreshMachine
+from ship.fresh_machine import OLDEST, FreshMachine
 
 README = (ROOT / "README.md").read_text()
 ROUTES = re.findall(r"<!-- install:([a-z]+) -->\n```sh\n(.*?)```", README, re.DOTALL)
@@ -30,7 +30,7 @@ kubectl podtrace --local --diagnose 3s -o json -- /bin/sh -c \\
 kubectl_complete-podtrace doc
 """
 
-Fresh = Callable[[], FreshMachine]
+Fresh = Callable[..., FreshMachine]
 
 
 def commands(route: str) -> str:
@@ -68,6 +68,13 @@ def test_readme_names_the_routes_that_are_tested() -> None:
 @pytest.mark.parametrize("route", ["pipx", "pip", "archive"])
 def test_route_leads_to_a_plugin_that_traces(route: str, fresh: Fresh, dist: Artefacts) -> None:
     used(with_kubectl(fresh(), dist), commands(route))
+
+
+def test_archive_starts_on_the_oldest_debian(fresh: Fresh, dist: Artefacts) -> None:
+    machine = with_kubectl(fresh(OLDEST), dist)
+    assert "GLIBC 2.31" in machine.must("ldd --version")
+    out = machine.must(f"{commands('archive')}\nkubectl podtrace --version")
+    assert out.startswith(f"podtrace {VERSION} ")
 
 
 def test_uv_installs_it(fresh: Fresh, dist: Artefacts) -> None:
