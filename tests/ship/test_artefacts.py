@@ -89,6 +89,20 @@ def test_wheel_brings_both_programs(dist: Artefacts) -> None:
     ]  # fmt: skip
 
 
+def test_archive_and_wheel_carry_the_same_tracer(dist: Artefacts) -> None:
+    folder = "podtrace/_tracer/"
+    with ZipFile(dist.wheel) as wheel:
+        expected = {name: wheel.read(name) for name in wheel.namelist() if folder in name}
+    with tarfile.open(dist.archive) as archive:
+        carried = {
+            member.name.removeprefix("lib/"): archive.extractfile(member).read()  # type: ignore[union-attr]
+            for member in archive.getmembers()
+            if folder in member.name
+        }
+    assert len(expected) > 30
+    assert carried == expected
+
+
 def test_bill_lists_what_the_lock_pins(dist: Artefacts) -> None:
     bill = json.loads(dist.bill.read_text())
     assert (bill["bomFormat"], bill["metadata"]["component"]["version"]) == ("CycloneDX", VERSION)
