@@ -60,6 +60,18 @@ def wait_for_status(port: int, wanted: int) -> str:
         time.sleep(0.2)
 
 
+def wait_for_operations(port: int, **labels: str) -> str:
+    """Wait for a page with operations that have these labels: the first tick may have none."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        page = wait_for_status(port, 200)
+        if total(page, "podtrace_operations_total", **labels) > 0:
+            return page
+        if time.monotonic() > deadline:
+            pytest.fail(f"no operations of {labels}: {page}")
+        time.sleep(0.2)
+
+
 def total(text: str, name: str, **labels: str) -> float:
     """Return the sum of the samples of a name that have these labels."""
     found = 0.0

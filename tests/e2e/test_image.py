@@ -115,7 +115,7 @@ def test_scanners_find_the_packages_of_the_files_and_readers_their_licences(
             line.split(": ", 1) for line in status.read_text().splitlines() if ": " in line[1:]
         )
         versions[fields["Package"]] = fields["Version"]
-    assert {"base-files", "libc6", "python3-bpfcc", "python3-minimal"} <= versions.keys()
+    assert {"base-files", "libc6", "python3-bpfcc", "python3.11-minimal"} <= versions.keys()
     assert any(name.startswith("libllvm") for name in versions)
     assert all(versions.values())
     documents = image.root / "usr/share/doc"

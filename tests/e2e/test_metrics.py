@@ -18,7 +18,7 @@ from e2e.conftest import Images
 from e2e.kubectl import Kubectl, pod
 from e2e.leavings import leavings, wait_for_none, wait_for_tracer
 from e2e.runs import WORK, Run, apply_work
-from e2e.scraping import ask, get, port_of, ports_of, total, wait_for_status
+from e2e.scraping import ask, get, port_of, ports_of, total, wait_for_operations, wait_for_status
 from podtrace.cluster.rights import role_text
 
 METRICS = ("--metrics", "--metrics-port", "0")
@@ -59,6 +59,7 @@ def port(run: Run) -> int:
 def test_counts_are_those_of_the_stream(run: Run, port: int) -> None:
     name = "podtrace_operations_total"
     named = {"namespace": run_namespace(run), "pod": "web-0", "container": "main"}
+    wait_for_operations(port, **named)
     before = reads_of(run)
     reads = total(get(port)[1], name, type="read", **named)
     # The stream may be a moment behind the metrics.
@@ -124,7 +125,7 @@ def test_two_runs_on_one_node_have_their_own(
     other = port_of(second)
     assert other != port
     names = {"namespace": namespace.namespace}
-    assert total(get(other)[1], "podtrace_operations_total", **names) > 0
+    wait_for_operations(other, **names)
     assert total(get(port)[1], "podtrace_operations_total", **names) == 0
     second.process.send_signal(signal.SIGINT)
     assert second.rest()[0] == 0
@@ -206,8 +207,7 @@ def test_each_node_has_a_port(
     ports = ports_of(run, 2)
     assert sorted(str(node) for node in ports) == nodes[:2]
     for node, port in ports.items():
-        text = wait_for_status(port, 200)
-        assert total(text, "podtrace_operations_total", pod=f"web-{node}") > 0
+        text = wait_for_operations(port, pod=f"web-{node}")
         others = {f"web-{other}" for other in ports if other != node}
         assert not any(total(text, "podtrace_operations_total", pod=name) for name in others)
     run.process.send_signal(signal.SIGINT)
