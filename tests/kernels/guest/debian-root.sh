@@ -19,7 +19,7 @@ apt-config dump | grep -E '^Acquire::(Check-|https?::|Force|Languages|Retries)' 
 
 packages=(
     # the tracer's, and what its image is assembled with
-    python3-bpfcc binutils
+    python3-bpfcc python3-prometheus-client binutils
     # the plugin's
     python3-click python3-rich python3-yaml
     # the tests'
