@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+from contract import pages
+from contract.pages import DOCUMENTS, ROOT
 from podtrace.wire import schema
 
-ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 STREAM = (ROOT / "docs/stream.md").read_text()
 
 
@@ -32,18 +33,38 @@ def metric_rows() -> dict[str, list[str]]:
     return rows
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("document", DOCUMENTS, ids=pages.name_of)
 def test_links_lead_somewhere(document: Path) -> None:
-    targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text())
-    local = [target for target in targets if "://" not in target]
-    assert [target for target in local if not (document.parent / target).exists()] == []
+    lost = []
+    for path, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", document.read_text()):
+        if "://" in path:
+            continue
+        place = document.parent / path if path else document
+        if not place.exists() or (anchor and anchor not in pages.anchors(place)):
+            lost.append(f"{path}#{anchor}")
+    assert lost == []
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("document", DOCUMENTS, ids=pages.name_of)
 def test_make_targets_exist(document: Path) -> None:
     makefile = (ROOT / "Makefile").read_text()
-    targets = set(re.findall(r"(?:^|`)make ([a-z][a-z0-9-]+)", document.read_text(), re.MULTILINE))
+    targets = set(
+        re.findall(r"(?:^|`|[A-Z]=\S+ )make ([a-z][a-z0-9-]+)", document.read_text(), re.MULTILINE)
+    )
     assert {name for name in targets if f"\n{name}:" not in makefile} == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=pages.name_of)
+def test_files_that_commands_name_exist(document: Path) -> None:
+    """Those of this project: what is run or read from a checkout."""
+    folders = ("bpf/", "docs/", "krew/", "plugin/", "scripts/", "tests/", "tracer-image/", "./")
+    named = {
+        word.rstrip(",.)")
+        for line in pages.shell_lines(document.read_text())
+        for word in shlex.split(line, comments=True)
+        if word.startswith(folders) and not re.search("[*$]", word)
+    }
+    assert {name for name in named if not (ROOT / name).exists()} == set()
 
 
 def test_version_of_the_stream_is_the_documented_one() -> None:
