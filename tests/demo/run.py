@@ -43,10 +43,14 @@ def start_shop(stage: Stage) -> Path:
         *("tcp_server.py", "--listen", "127.0.0.1", "--listen", "::1"),
         *("--refuse", "127.0.0.1"),
     )
+    port, down = server.facts["port"], server.facts["refused_port"]
     facts = {
         "dns": dns,
-        "port": server.facts["port"],
-        "down": server.facts["refused_port"],
+        "backends": [
+            {"address": "127.0.0.1", "port": port, "weight": 10},
+            {"address": "::1", "port": port, "weight": 6},
+            {"address": "127.0.0.1", "port": down, "weight": 1},
+        ],
         "index": str(stage.folder / "catalog.idx"),
         "log": str(stage.folder / "access.log"),
     }
