@@ -80,6 +80,15 @@ def test_documents_have_commands() -> None:
     assert len(lines()) > 15
 
 
+@pytest.mark.parametrize("document", USERS, ids=pages.name_of)
+def test_configuration_is_taken(document: Path, unrun: list[str], tmp_path: Path) -> None:
+    for body in pages.blocks(document.read_text(), "yaml"):
+        if body.startswith("thresholds:"):
+            (tmp_path / "config.yaml").write_text(body)
+            assert cli.main(["web-0", "--config", str(tmp_path / "config.yaml")]) == 0
+            assert unrun
+
+
 def test_wrong_command_is_not_taken(unrun: list[str]) -> None:
     """What would otherwise let everything pass."""
     assert cli.main(["-n", "shop", "web-0", "--diagnos", "20s"]) == 2
