@@ -44,6 +44,7 @@ def pod_spec(image: str, *arguments: str, shop: bool = False) -> Object:
         "image": image,
         "args": list(arguments),
         "stdin": True,  # its end would end the program
+        "resources": {"requests": {"cpu": "250m"}},
     }
     spec: Object = {"terminationGracePeriodSeconds": 1, "containers": [container]}
     if shop:
