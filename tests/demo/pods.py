@@ -90,12 +90,13 @@ def servers(image: str) -> list[Object]:
     return found
 
 
-def shop(image: str) -> list[Object]:
-    """Return the shop, which knows the addresses of the Services that are there by now."""
-    addresses = {
-        item["metadata"]["name"]: item["spec"]["clusterIP"]
-        for item in json.loads(kubectl("get", "services", "--output=json"))["items"]
-    }
+def addresses(services: list[Object]) -> dict[str, str]:
+    """Return the addresses of Services by name."""
+    return {item["metadata"]["name"]: item["spec"]["clusterIP"] for item in services}
+
+
+def shop(image: str, addresses: dict[str, str]) -> list[Object]:
+    """Return the shop, which knows the addresses of what it calls."""
     facts = {
         "dns": addresses["dns"],
         "backends": [
@@ -139,7 +140,8 @@ def main(words: list[str]) -> int:
         return 2
     kubectl("create", "namespace", NAMESPACE)
     kubectl("apply", objects=servers(words[1]))
-    kubectl("apply", objects=shop(words[1]))
+    services = json.loads(kubectl("get", "services", "--output=json"))["items"]
+    kubectl("apply", objects=shop(words[1], addresses(services)))
     kubectl("rollout", "status", "statefulset/web", "--timeout=240s")
     kubectl("wait", "--for=condition=Ready", "pod", "--all", "--timeout=240s")
     return 0
