@@ -99,3 +99,14 @@ def test_every_block_reason_is_documented() -> None:
 def test_every_reason_to_end_is_documented() -> None:
     row = next(line for line in section("end").splitlines() if line.startswith("| `reason`"))
     assert names(row) - {"reason"} == set(schema.END_REASONS)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=pages.name_of)
+def test_every_metric_that_is_named_is_served(document: Path) -> None:
+    """docs/metrics.md is compared with the tracer by a test of its own."""
+    page = (ROOT / "docs/metrics.md").read_text()
+    served = set(re.findall(r"^\| `(podtrace_\w+)` \|", page, re.MULTILINE))
+    assert served
+    named = set(re.findall(r"\bpodtrace_[a-z_]+(?<!_)\b", document.read_text()))
+    known = served | {f"{name}_{part}" for name in served for part in ("bucket", "count", "sum")}
+    assert named - known == set()
