@@ -35,7 +35,7 @@ $(shell [ ! -e $(COMPLETE) ] || $(BIN)/python -c '' 2>/dev/null || rm -f $(COMPL
 
 .PHONY: help
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: deps
 deps: deps-test $(COMPLETE) ## install what is missing for everything below
@@ -106,6 +106,7 @@ bench: $(COMPLETE) ## measure what tracing costs, beside bpftrace (as root; minu
 pictures: deps-demo $(COMPLETE) ## draw docs/pictures again, from a trace of the demo (as root)
 	@scripts/install-dependencies.sh prometheus browser
 	$(BIN)/python tests/demo/pictures.py
+	$(BIN)/python tests/demo/report_picture.py
 
 .PHONY: image
 image: ## build the tracer's image: IMAGE=name:tag PLATFORM= BASE= OUTPUT=file BUILDER=
