@@ -117,7 +117,9 @@ class ExactChecks:
         assert run.report["summary.events"] == sum(operations.values())
         assert operations["dns"] == 41
         assert operations["connections"] == 23
-        assert operations["tcp"] == run.truth["sends"] + run.truth["receives"]
+        # A machine that stands still for a while sends again, on loopback too.
+        calls = operations["tcp"] - run.report["tcp.retransmits"]
+        assert calls == run.truth["sends"] + run.truth["receives"]
 
     def test_nothing_is_lost(self, run: ExactRun) -> None:
         assert run.report["quality.lost_total"] == 0
