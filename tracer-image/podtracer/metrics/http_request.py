@@ -9,7 +9,7 @@ MOST_HEAD_BYTES = 8192
 END_OF_HEAD = b"\r\n\r\n"
 
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_GZIP = re.compile(rb"\s*gzip\s*(;\s*q=(1(\.0*)?|0?\.\d*[1-9]\d*)\s*)?")
+_GZIP = re.compile(rb"\s*gzip\s*(;\s*q=(1(\.0{0,3})?|0\.(?!0+\b)\d{1,3})\s*)?")
 _VERSION = re.compile(rb"HTTP/(\d)\.(\d)")
 
 

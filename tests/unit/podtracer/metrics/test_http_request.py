@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,6 +43,10 @@ def test_head_is_read(head: bytes, request_read: Request) -> None:
         (b"deflate, GZIP", True),
         (b"gzip;q=0.5", True),
         (b"gzip ; q=1.0", True),
+        (b"gzip;q=0.001", True),
+        (b"gzip;q=1.", True),
+        (b"gzip;q=1.5", False),
+        (b"gzip;q=0.0005", False),
         (b"gzip;q=0", False),
         (b"gzip;q=0.000", False),
         (b"identity", False),
@@ -50,6 +56,14 @@ def test_head_is_read(head: bytes, request_read: Request) -> None:
 )
 def test_compression_is_used_where_it_is_accepted(accepted: bytes, gzip: bool) -> None:
     assert parse(b"GET / HTTP/1.0\r\nAccept-Encoding: " + accepted).gzip is gzip
+
+
+@pytest.mark.parametrize("value", [b"q=." + b"1" * 7900 + b"x", b"\t" * 7900 + b"x"])
+def test_a_long_quality_takes_no_time(value: bytes) -> None:
+    # Whoever reads a head holds the interpreter, and the tick with it.
+    begun = time.thread_time()
+    assert not parse(b"GET / HTTP/1.0\r\nAccept-Encoding: gzip;" + value).gzip
+    assert time.thread_time() - begun < 0.05
 
 
 @pytest.mark.parametrize(
