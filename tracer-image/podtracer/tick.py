@@ -84,9 +84,10 @@ class Tables:
 
         `throttled` maps targets to (periods, nanoseconds) of this tick.
         """
-        self._add_processes(stream)
         groups = self._series.gains()
         self._running.adjust(groups, now_ns)
+        # Not before: who counts has been entered, also where that was during this tick.
+        self._add_processes(stream)
         self.overflowed = 0
         for metric, group in self._series.overflow_gains().items():
             self.overflowed += group.operations

@@ -12,7 +12,7 @@ from metrics_page import POD, Metered
 from podtrace.wire.histogram import slot_of
 from podtrace.wire.schema import METRICS, OVERFLOW_PROCESS
 from podtracer import records
-from podtracer.drain import Group, GroupKey
+from podtracer.drain import Group, GroupKey, SeriesTable
 from podtracer.metrics.meter import COUNTED, OPERATIONS, TIMED
 from podtracer.records import ASPECT_AGAIN, ASPECT_ERROR, U32
 from podtracer.target import Target
@@ -260,6 +260,26 @@ def test_work_is_counted_when_its_process_has_ended(machine: Machine) -> None:
         machine.tick(tick * SECOND)
     assert machine.processes.lookup(U32.pack(100)) is None
     assert metered.page().value("podtrace_operations_total", process_name="once") == 6
+
+
+def test_a_process_that_begins_during_a_tick_has_its_name(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metered = Metered()
+    machine.tables.meter = metered.meter
+    series: SeriesTable = machine.tables._series
+    gains = series.gains
+
+    def late() -> dict[GroupKey, Group]:
+        machine.process(100, process_value(b"young"))
+        machine.counters.tally("pipe", 3)
+        return gains()
+
+    monkeypatch.setattr(series, "gains", late)
+    machine.tick(SECOND)
+    page = metered.page()
+    assert page.value("podtrace_operations_total", process_name="young", type="pipe") == 3
+    assert page.total("podtrace_operations_total") == 3
 
 
 def test_cpu_time_that_was_counted_too_early_never_falls(machine: Machine) -> None:
