@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import time
+import urllib.request
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from workload.stage import Stage, cgroup_mount
 
 UNHEARD_SECONDS = 12
 LOOK_SECONDS = 5
+SCRAPED_SECONDS = 120
 
 
 class PodLog:
@@ -94,6 +96,44 @@ def test_trace_ends_when_its_log_is_no_longer_read(
     # A look may come late, so that the last reader was seen some seconds earlier.
     assert waited > UNHEARD_SECONDS - 2 * LOOK_SECONDS
     assert waited < neighbours.limit(UNHEARD_SECONDS + LOOK_SECONDS + 5)
+
+
+@pytest.mark.timeout(600)
+def test_who_scrapes_listens_for_two_minutes_though_nobody_reads_the_log(
+    stage: Stage, tmp_path: Path, log: PodLog
+) -> None:
+    pod = Kubelet(stage).pod("web-0")
+    options = ("--until-unheard", UNHEARD_SECONDS, "--metrics", "127.0.0.1:0")
+    with PodTracer(
+        tmp_path,
+        [pod.asked(1)],
+        *options,
+        environment=log.environment,
+        output=log.pipe,
+        log=log.file,
+    ) as t:
+        assert t.hello["listener_check"] is True
+        t.wait_ticks(2)
+        neighbours, scraped = Neighbours(), time.monotonic()
+        assert b"podtrace_tracer_ticks_total " in ask(t, "/metrics")
+        # Who asks whether it is healthy does not want what it counts. From here on the log is read
+        # by nobody, this test included.
+        while time.monotonic() < scraped + SCRAPED_SECONDS - LOOK_SECONDS:
+            assert t.process.poll() is None, f"{time.monotonic() - scraped:.0f} s after the scrape"
+            assert ask(t, "/healthz") == b"ok\n"
+            time.sleep(1)
+        last = t.end()
+        waited = time.monotonic() - scraped
+    assert (last["kind"], last["reason"]) == ("end", "unheard")
+    assert waited >= SCRAPED_SECONDS
+    assert waited < neighbours.limit(SCRAPED_SECONDS + LOOK_SECONDS + 5)
+
+
+def ask(tracer: PodTracer, path: str) -> bytes:
+    """Read what the tracer's port answers."""
+    with urllib.request.urlopen(f"http://{tracer.hello['metrics']}{path}", timeout=30) as answer:
+        content: bytes = answer.read()
+    return content
 
 
 def test_listeners_that_cannot_be_seen_are_not_waited_for(stage: Stage, tmp_path: Path) -> None:
