@@ -35,7 +35,7 @@ class MetricsOptions:
         """What the user is told where other machines reach that address."""
         if ipaddress.ip_address(self.address).is_loopback:
             return None
-        place = host_and_port(self.address, self.port)
+        place = host_and_port(self.address, self.port) if self.port else self.address
         return f"warning: whoever reaches {place} on this machine reads the metrics, unasked"
 
 

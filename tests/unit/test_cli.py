@@ -113,6 +113,11 @@ def test_address_that_others_reach_is_warned_of(address: str, warned: bool) -> N
     assert bool(MetricsOptions(address).warning) == warned
 
 
+def test_port_that_is_not_known_yet_is_not_named() -> None:
+    warning = MetricsOptions("::", 0).warning
+    assert warning == "warning: whoever reaches :: on this machine reads the metrics, unasked"
+
+
 @pytest.mark.parametrize(
     "line",
     [
