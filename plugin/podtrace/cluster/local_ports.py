@@ -12,7 +12,8 @@ from contextlib import ExitStack, closing, suppress
 
 from podtrace.errors import MetricsError
 
-BACKLOG = 128
+BACKLOG = 1024
+"""Who finds no room in here is reset by the kernel a minute later."""
 IPV4_LOOPBACK, IPV6_LOOPBACK = "127.0.0.1", "::1"
 LARGEST_PORT = 65_535
 _FIRST_FREE_PORT = 1024

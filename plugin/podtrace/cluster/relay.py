@@ -1,6 +1,7 @@
 """A local port behind which the metrics of one tracer are: each connection in a thread of its own.
 
-So many at once and no more; others wait in the listening socket, which costs nothing here.
+So many at once and no more; others wait in the listening socket, which costs nothing here, until
+one of them ends or wants nothing for a moment.
 """
 
 from __future__ import annotations
@@ -91,11 +92,15 @@ class Relay:
         client.setblocking(True)
         with contextlib.suppress(OSError):
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = RelayedConnection(client, self._dial, self._explain)
+        connection = RelayedConnection(client, self._dial, self._explain, self._is_full)
         with self._lock:
             self._connections.add(connection)
         threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
         return True
+
+    def _is_full(self) -> bool:
+        with self._lock:
+            return len(self._connections) >= MOST_CONNECTIONS
 
     def _serve(self, connection: RelayedConnection) -> None:
         try:

@@ -20,6 +20,8 @@ from podtrace.errors import NotReadyError, PodtraceError
 
 IDLE_SECONDS = 20.0
 """A client that asks for nothing for so long makes room for others."""
+SPARED_SECONDS = 1.0
+"""The same where others wait already."""
 ANSWER_SECONDS = 30.0
 HALF_CLOSED_SECONDS = 5.0
 """An answer of unknown length to a client that sends no more is over after so much silence."""
@@ -64,14 +66,20 @@ class RelayedConnection:
         client: the connection, which is closed in the end.
         dial: connects to the tracer's port.
         explain: returns the error for a connection to it that ended, from what is known of it.
+        is_crowded: tells whether other clients may have to wait until this one leaves.
     """
 
     def __init__(
-        self, client: socket.socket, dial: Dial, explain: Callable[[str], PodtraceError]
+        self,
+        client: socket.socket,
+        dial: Dial,
+        explain: Callable[[str], PodtraceError],
+        is_crowded: Callable[[], bool],
     ) -> None:
         self._client = client
         self._dial = dial
         self._explain = explain
+        self._is_crowded = is_crowded
         self._far: FarEnd | None = None
         self._meter = AnswerMeter()
         self._is_half_closed = False
@@ -79,10 +87,9 @@ class RelayedConnection:
     def run(self) -> None:
         """Pass on what comes; neither raises nor leaves anything open."""
         try:
-            self._client.settimeout(IDLE_SECONDS)
+            self._client.settimeout(WRITE_SECONDS)
             # A browser connects before it wants anything: that is not worth a websocket.
-            if request := self._client.recv(_CHUNK_BYTES):
-                self._client.settimeout(WRITE_SECONDS)
+            if self._asks() and (request := self._client.recv(_CHUNK_BYTES)):
                 self._pass_on(request)
         except (OSError, ValueError):
             # The client has gone, or this end was closed by another thread: nobody has to know.
@@ -97,6 +104,11 @@ class RelayedConnection:
             self._client.shutdown(socket.SHUT_RDWR)
         if self._far is not None:
             self._far.close()
+
+    def _asks(self) -> bool:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._client, selectors.EVENT_READ)
+            return bool(self._ready(selector))
 
     def _pass_on(self, request: bytes) -> None:
         self._meter.expect()
@@ -123,7 +135,7 @@ class RelayedConnection:
             return False
         if far.is_pending():
             return self._from_far(far)
-        ready = [key.fileobj for key, _ in selector.select(self._patience())]
+        ready = self._ready(selector)
         if not ready:
             if not meter.has_begun:
                 self._refuse(self._explain(f"no answer came for {ANSWER_SECONDS:.0f} s"))
@@ -131,6 +143,16 @@ class RelayedConnection:
         if far in ready and not self._from_far(far):
             return False
         return self._client not in ready or self._from_client(selector, far)
+
+    def _ready(self, selector: selectors.BaseSelector) -> list[object]:
+        """Wait for something to do; return nothing where it is time to leave."""
+        until = time.monotonic() + self._patience()
+        while (left := until - time.monotonic()) > 0:
+            if events := selector.select(min(left, SPARED_SECONDS)):
+                return [key.fileobj for key, _ in events]
+            if self._meter.is_complete and self._is_crowded():
+                break
+        return []
 
     def _patience(self) -> float:
         if not self._meter.has_begun:

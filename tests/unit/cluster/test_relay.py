@@ -212,6 +212,23 @@ def test_client_that_asks_for_nothing_costs_no_connection_and_makes_room(
     assert len(scene.ends) == 1
 
 
+@pytest.mark.parametrize("sent", [b"", GET])
+def test_clients_that_ask_no_more_make_room_at_once_where_others_wait(
+    scene: Scene, sent: bytes
+) -> None:
+    port = scene.serve(ok)
+    clients = [raw(port) for _ in range(MOST_CONNECTIONS)]
+    for client in clients:
+        client.sendall(sent)
+        while sent and not client.recv(65536).endswith(BODY):
+            pass
+    begun = time.monotonic()
+    assert asked(port)[0] == 200
+    assert time.monotonic() - begun < relayed.IDLE_SECONDS / 2
+    for client in clients:
+        client.close()
+
+
 def test_slow_client_holds_up_its_own_answer_and_no_memory(scene: Scene) -> None:
     sent = [0]
 
