@@ -531,11 +531,14 @@ ALWAYS_INLINE bool within_budget(u64 now, bool example) {
     return true;
 }
 
-ALWAYS_INLINE void send_event(struct event *event, bool example) {
-    if (!within_budget(event->time_ns, example))
-        return;
+ALWAYS_INLINE void put_event(struct event *event) {
     if (events.ringbuf_output(event, sizeof(*event), 0))
         count_lost(LOST_RING_FULL);
+}
+
+ALWAYS_INLINE void send_event(struct event *event, bool example) {
+    if (within_budget(event->time_ns, example))
+        put_event(event);
 }
 
 ALWAYS_INLINE u64 mix(u64 hash, u64 word) {

@@ -170,7 +170,8 @@ ALWAYS_INLINE void follow_kill(u32 process) {
                           .type = EVENT_OOM_KILL,
                           .target = known->target};
 
-    send_event(&event, false);
+    // Nothing else counts it, so that no storm of other events may take its place.
+    put_event(&event);
 }
 
 int on_mark_victim(u64 *ctx) {

@@ -12,6 +12,10 @@ from kernel.pod_tracing import Kubelet, PodTracer, finish, made, twins, writer
 from kernel.servers import DNS_ADDRESS
 from workload.stage import Stage, StageError, cgroup_mount, remove_cgroup
 
+KILLS = 5
+STORM = ("timeout", "60", "sh", "-c", "while :; do /bin/true; done")
+"""More programs each second than there are events in a second's budget."""
+
 
 def test_pods_and_containers_are_told_apart_and_neighbours_left_out(
     stage: Stage, tmp_path: Path
@@ -210,7 +214,8 @@ def test_what_a_kubelet_of_version_1_leaves_behind_is_no_pod(stage: Stage, tmp_p
     assert pod.folder.exists()
 
 
-def test_kill_for_lack_of_memory_is_an_event(stage: Stage, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stormy", [False, True])
+def test_kill_for_lack_of_memory_is_an_event(stage: Stage, tmp_path: Path, stormy: bool) -> None:
     pod = Kubelet(stage).pod("web-0")
     cgroup = pod.run("app")
     places = [cgroup]
@@ -221,17 +226,21 @@ def test_kill_for_lack_of_memory_is_an_event(stage: Stage, tmp_path: Path) -> No
         pytest.skip("needs the memory controller of version 1")
     with made([memory]), PodTracer(tmp_path, [pod.asked(1)]) as t:
         (memory / limit_file).write_text(str(40 << 20))
-        greedy = stage.start(
-            "steps.py",
-            json.dumps(
-                [["execute", {"argv": ["/usr/bin/python3", "-c", "x = bytearray(400 << 20)"]}]]
-            ),
-            cgroups=[memory, *places],
-        )
+        hog = ["/usr/bin/python3", "-c", "x = bytearray(400 << 20)"]
+        steps = json.dumps([["execute", {"argv": hog, "times": KILLS}]])
+        greedy = stage.start("steps.py", steps, cgroups=[memory, *places])
+        if stormy:
+            steps = json.dumps([["execute", {"argv": STORM}]])
+            stage.start("steps.py", steps, cgroups=places).go()
+            t.wait_ticks(2)
         greedy.go()
-        event = t.wait_for("event", event="oom_kill")
+        greedy.wait_done()
+        if stormy:
+            assert sum(x["suppressed"] for x in t.lines() if x["kind"] == "health") > 0
+        t.wait_ticks(2)
+        events = t.events("oom_kill")
         t.stop()
-    assert (event["target"], event["detail"]) == (1, "python3")
+    assert [(event["target"], event["detail"]) for event in events] == [(1, "python3")] * KILLS
 
 
 def test_mark_of_deletion_is_no_order_to_end(stage: Stage, tmp_path: Path) -> None:

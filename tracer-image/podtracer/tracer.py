@@ -250,8 +250,10 @@ class _Run:
             self._stream.add(EVENT, event)
 
     def _collect(self, now_ns: int) -> None:
+        # First: whoever is in an event has been entered, and has a name when it is told.
+        records = list(self._ring.records())
         self._tables.collect(self._stream, now_ns, self._throttling.gains())
-        self._tables.add_events(self._stream, self._ring.records(), self._began_ns)
+        self._tables.add_events(self._stream, records, self._began_ns)
         interval_ns = now_ns - self._tick_began_ns
         self._tick_began_ns = now_ns
         health, events = self._health(interval_ns), self._stream.events()
