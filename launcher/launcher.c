@@ -271,11 +271,12 @@ static void hold_command(char **argv, char **out) {
     *out = NULL;
 }
 
+// The C library of Debian 11 has no name of its own for the call that its kernel has.
 static void settle_descriptors(void) {
     for (int number = 0; number <= 2; number++)
         if (fcntl(number, F_GETFD) < 0 && open("/dev/null", O_RDWR) != number)
             _exit(CANNOT_START);
-    if (syscall(SYS_close_range, 3U, ~0U, 0))
+    if (syscall(__NR_close_range, 3U, ~0U, 0))
         fail("close descriptors");
 }
 
