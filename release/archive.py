@@ -83,14 +83,15 @@ def pack(folder: Path, path: Path, time: int) -> None:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        if path.is_symlink():
-            # PyInstaller links names of libraries; a copy does as well.
-            target = path.resolve()
-            path.unlink()
-            shutil.copy(target, path)
-        if path.is_file():
-            yield path
+    # PyInstaller links names of libraries, on macOS folders too; a copy does as well.
+    for link in [path for path in folder.rglob("*") if path.is_symlink()]:
+        target = link.resolve()
+        link.unlink()
+        if target.is_dir():
+            shutil.copytree(target, link)
+        else:
+            shutil.copy(target, link)
+    yield from sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 if __name__ == "__main__":
