@@ -285,6 +285,30 @@ def test_launcher_has_no_rights_for_root(installation: Installation) -> None:
     assert refused(done) == "launcher_rights"
 
 
+@pytest.mark.parametrize(
+    ("users", "code"),
+    [(["--map-root-user"], "launcher_rights"), ([], "launcher_files")],
+    ids=["as its root", "as nobody of it"],
+)
+def test_launcher_executes_nothing_of_a_file_system_that_the_caller_laid_out(
+    member: User, mark: Path, users: list[str], code: str
+) -> None:
+    own = member.folder / "interpreter"
+    own.write_text(f"#!/bin/sh\ntouch {mark}\n")
+    own.chmod(0o755)
+    laid_out = f"mount --bind {own} $(readlink -f {SYSTEM_PYTHON}) && "
+    inside = ["unshare", "--user", "--mount", "--map-root-user", "sh", "-c"]
+    done = member.run([*inside, f"{laid_out} exec {SYSTEM_PYTHON}"])
+    if "unshare failed" in done.stderr:
+        pytest.skip("users may not make namespaces here")
+    assert mark.exists(), done
+    mark.unlink()
+    start = f"exec unshare --user {' '.join(users)} {member.installation.launcher} --pid=1"
+    done = member.run([*inside, f"{laid_out} {start}"])
+    assert refused(done) == code
+    assert not mark.exists()
+
+
 def test_link_to_the_launcher_starts_the_same(member: User, mark: Path, own_code: Path) -> None:
     link = own_code / "podtrace-tracer"
     link.unlink(missing_ok=True)
