@@ -169,6 +169,20 @@ def test_command_that_became_root_is_left_alone_and_told_of(member: User, setuid
     os.kill(int(match[1]), 9)
 
 
+@pytest.mark.parametrize("how", ["rmdir ../own-folder", "chmod 0 .", "trap '' CHLD"])
+def test_trace_takes_no_harm_from_what_it_inherits(
+    member: User, how: str, request: pytest.FixtureRequest
+) -> None:
+    folder = member.folder / "own-folder"
+    folder.mkdir()
+    os.chown(folder, member.uid, member.uid)
+    request.addfinalizer(lambda: shutil.rmtree(folder, ignore_errors=True))
+    start = f"exec {member.installation.launcher} --command --for 0.2 -- /bin/true"
+    done = member.run(["bash", "-c", f"{how} && {start}"], cwd=folder)
+    assert done.returncode == 0, done
+    assert json.loads(done.stdout.splitlines()[-1])["kind"] == "end"
+
+
 def test_killed_tracer_takes_the_command_with_it(member: User, tmp_path: Path) -> None:
     process = member.start(
         [member.installation.launcher, "--command", "--", "sleep", "54321"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import signal
 import sys
 
 from podtracer import capabilities, lifetime, pods
@@ -81,6 +82,8 @@ def main(argv: list[str]) -> int:
     if bool(command) != options.command:
         parser.error("--command needs -- COMMAND, and -- COMMAND needs --command")
     lifetime.set_name("podtracer")
+    # Where the caller ignores it, the kernel tells nobody how children ended.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if os.geteuid() != 0:
         capabilities.keep_private()
     hidden = frozenset(filter(None, os.environ.get("PODTRACE_HIDE", "").split(",")))

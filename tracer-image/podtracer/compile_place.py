@@ -29,7 +29,10 @@ def within(folder: Path, closed: bool) -> Iterator[None]:
     That saves a fifth of a second: BCC reads all of /proc/kallsyms to learn of one helper that
     every kernel with BTF has, and finds the two lines of the folder instead.
     """
-    before = Path.cwd()
+    # The caller's folder may be one that this process cannot get back to, or be gone.
+    before = "/"
+    with contextlib.suppress(OSError):
+        before = os.getcwd()
     environment = {name: os.environ.pop(name, None) for name in _MISLEADING}
     environment["BCC_KERNEL_SOURCE"] = os.environ.get("BCC_KERNEL_SOURCE")
     root = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -53,4 +56,6 @@ def within(folder: Path, closed: bool) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-        os.chdir(before)
+        with contextlib.suppress(OSError):
+            os.chdir("/")
+            os.chdir(before)
