@@ -13,6 +13,8 @@
 # says what this means: members of the group may watch every process of the machine.
 set -euo pipefail
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+# They would say where sources are looked for, and where others may change what is being built.
+unset CDPATH TMPDIR
 umask 022
 
 readonly system_python=/usr/bin/python3

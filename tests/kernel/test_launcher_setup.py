@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from kernel.members import Installation, User, refused, set_up
+from kernel.tracing import ROOT
 
 QUICK = ("--for", "0.1")
 
@@ -91,6 +93,18 @@ def test_setup_refuses_folders_that_others_can_change(tmp_path: Path) -> None:
         1,
         f"error: {link} is a link: name the folder that it leads to",
     )
+
+
+def test_setup_finds_its_own_sources_whatever_cdpath_says(tmp_path: Path) -> None:
+    for part in ("scripts", "launcher", "tracer-image"):
+        (tmp_path / part).mkdir()
+    done = subprocess.run(
+        ["bash", "scripts/setup-capabilities.sh", "--dry-run", "--prefix", "/opt/podtrace-dry"],
+        cwd=ROOT, env={**os.environ, "CDPATH": str(tmp_path)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert str(tmp_path) not in done.stdout
+    assert f"{ROOT}/scripts/../launcher/launcher.c" in done.stdout
 
 
 def test_dry_run_changes_nothing() -> None:
