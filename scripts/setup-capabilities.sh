@@ -96,6 +96,12 @@ check_folders() {
     done
 }
 
+# What is replaced and removed as a whole has to be what was installed here.
+check_tracer() {
+    [[ ! -e $tracer || -e $tracer/podtracer/__main__.py ]] ||
+        fail "$tracer is something else than podtrace's tracer" "Use another --prefix DIR"
+}
+
 # A hard link that somebody made of the file would keep its rights otherwise.
 retire() {
     [[ -e $1 ]] || return 0
@@ -214,6 +220,7 @@ install_all() {
     find_bcc
     check_folders "$prefix"
     check_folders "$(realpath "$system_python")"
+    check_tracer
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     make_folder
@@ -237,13 +244,14 @@ undo() {
     fi
     needs setcap libcap2-bin
     check_folders "$prefix"
+    check_tracer
     retire "$launcher"
     retire "$launcher.new"
     run rm -rf "$tracer" "$tracer.new" "$tracer.old"
     local made=()
     [[ ! -f $state ]] || mapfile -t made <"$state"
     run rm -f "$state"
-    run rmdir "$prefix"
+    run rmdir --ignore-fail-on-non-empty "$prefix"
     local at
     for ((at = ${#made[@]} - 1; at >= 0; at--)); do
         line=${made[at]}
@@ -252,7 +260,12 @@ undo() {
             group=*) run groupdel "${line#*=}" ;;
         esac
     done
-    $dry || echo "removed $prefix; traces that are going on end as they would have"
+    ! $dry || return 0
+    if [[ -d $prefix ]]; then
+        echo "removed what was installed in $prefix, which has other files too"
+    else
+        echo "removed $prefix; traces that are going on end as they would have"
+    fi
 }
 
 if [[ $command == undo ]]; then undo; else install_all; fi

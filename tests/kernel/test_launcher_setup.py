@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,6 +63,38 @@ def test_undo_removes_all_and_a_link_to_the_launcher_has_no_rights_left(
         user.close()
     again = other.run("undo")
     assert (again.returncode, again.stdout) == (0, f"nothing is installed in {other.prefix}\n")
+
+
+def test_undo_leaves_what_others_put_there_and_removes_the_group_all_the_same(
+    other: Installation,
+) -> None:
+    foreign = other.prefix / "notes"
+    foreign.touch()
+    try:
+        done = other.run("undo")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert list(other.prefix.iterdir()) == [foreign]
+        assert f"{other.group}:" not in Path("/etc/group").read_text()
+    finally:
+        shutil.rmtree(other.prefix)
+
+
+@pytest.mark.parametrize("command", ["install", "undo"])
+def test_folder_of_somebody_else_is_neither_replaced_nor_removed(command: str) -> None:
+    prefix = Path("/opt") / f"podtrace-foreign-{os.getpid()}"
+    foreign = prefix / "tracer/notes"
+    foreign.parent.mkdir(parents=True)
+    foreign.touch()
+    group = f"podtrace-foreign-{os.getpid()}"
+    try:
+        done = set_up(command, "--prefix", prefix, "--group", group)
+        assert done.returncode == 1
+        assert "is something else than podtrace's tracer" in done.stderr
+        assert foreign.exists()
+        assert f"{group}:" not in Path("/etc/group").read_text()
+    finally:
+        set_up("undo", "--prefix", prefix, "--group", group)
+        shutil.rmtree(prefix, ignore_errors=True)
 
 
 def test_setting_up_again_replaces_everything(other: Installation) -> None:
