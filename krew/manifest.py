@@ -42,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--homepage", default="")
     chosen = parser.parse_args(arguments)
     platforms = (this_platform(),) if chosen.partial else PLATFORMS
+    path = chosen.folder / f"{NAME}.yaml"
+    # One from before would be taken for that of these archives.
+    path.unlink(missing_ok=True)
     missing = [
         name for name in (archive_name(*each) for each in platforms)
         if not (chosen.folder / name).is_file()
@@ -58,7 +61,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "name the folder that they are put into: make krew RELEASE_URL=https://...",
         )
     url = chosen.release_url or PLACEHOLDER
-    path = chosen.folder / f"{NAME}.yaml"
     path.write_text(manifest(chosen.folder, platforms, url, chosen.homepage))
     print(f"{path}: {', '.join('/'.join(each) for each in platforms)}")
     return 0

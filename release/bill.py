@@ -1,8 +1,9 @@
 """The bill of materials of a release: `python -m release.bill FILE` writes it as CycloneDX JSON.
 
 It lists what the archive of this platform is made from: the Python packages that podtrace requires,
-in the versions that are installed here, Python itself, and what was linked into it. The wheel asks
-for the same packages within the ranges of pyproject.toml.
+and those that these require, in the versions that are installed here, Python itself, and what was
+linked into it. Modules that podtrace never imports are left out of the archive, some packages as a
+whole; the list has them. The wheel asks for the same packages within the ranges of pyproject.toml.
 https://cyclonedx.org/docs/1.6/json/
 """
 

@@ -111,3 +111,10 @@ def test_version_that_krew_would_not_take_is_refused(
     folder = with_archives(tmp_path, this_platform())
     with pytest.raises(ValueError, match=r"MAJOR\.MINOR\.PATCH"):
         manifest.main([str(folder), "--partial"])
+
+
+def test_manifest_of_earlier_archives_does_not_outlive_a_refusal(tmp_path: Path) -> None:
+    with_archives(tmp_path, this_platform())
+    written(tmp_path, "--partial")
+    assert manifest.main([str(tmp_path), "--release-url", ADDRESS]) != 0
+    assert not (tmp_path / "podtrace.yaml").exists()
