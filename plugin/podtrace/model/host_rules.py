@@ -135,7 +135,7 @@ def _cpu_throttled(facts: Facts) -> Finding | None:
         return None
     return Finding(
         severity=graded(throttled.count, ratio >= limits.critical_ratio),
-        title=f"CPU is throttled by its quota: {percent(ratio)} of the time",
+        title=f"CPU is throttled by its quota: {_share_or_times(lasted, facts.seconds)}",
         evidence=(
             f"throttled for {seconds(lasted)} of {seconds(facts.seconds)} "
             f"({percent(ratio)}, threshold {percent(limits.cpu_throttled_ratio)})"
@@ -148,6 +148,13 @@ def _cpu_throttled(facts: Facts) -> Finding | None:
         impact=ratio / max(limits.cpu_throttled_ratio, 1e-9),
         by_target=by_target,
     )
+
+
+def _share_or_times(lasted: float, of: float) -> str:
+    # Each CPU counts for itself: of several there can be more than the time that passed.
+    if lasted <= of:
+        return f"{percent(lasted / of)} of the time"
+    return f"{seconds(lasted)} in {seconds(of)}, added over the CPUs"
 
 
 def _cpu_waiting(facts: Facts) -> Finding | None:

@@ -351,6 +351,11 @@ def test_thresholds_of_the_user_decide() -> None:
     assert issues(connects(18, 2), least_count=2)[0].id == "connects_failing"
 
 
+def test_throttling_of_several_cpus_is_no_share_of_the_time() -> None:
+    (found,) = issues(series("throttled", count=20, sum_ns=1450 * MS, process=0))
+    assert found.title == "CPU is throttled by its quota: 1.45 s in 1 s, added over the CPUs"
+
+
 def test_effect_stands_behind_its_cause_and_is_no_worse() -> None:
     waits = series("run_queue", duration_ns=[30 * MS] * 500)
     throttled = series("throttled", count=8, sum_ns=200 * MS, process=0)

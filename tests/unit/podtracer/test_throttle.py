@@ -45,7 +45,7 @@ def test_version_2_counts_microseconds(cgroups: Cgroups) -> None:
     assert throttling.gains() == {1: (2, 250_000)}
 
 
-def test_each_cgroup_where_a_quota_is_possible_is_told_apart(cgroups: Cgroups) -> None:
+def test_each_cgroup_with_a_quota_is_told_apart(cgroups: Cgroups) -> None:
     cgroups.put("a/x", 1, 10)
     (cgroups.root / "a/none").mkdir()
     (cgroups.root / "a/none/cpu.stat").write_text("usage_usec 77\n")
@@ -68,15 +68,45 @@ def test_what_was_before_the_trace_and_what_was_told_are_left_out(cgroups: Cgrou
     assert throttling.gains() == {}
 
 
-def test_cgroups_below_a_target_are_added_up(cgroups: Cgroups) -> None:
-    for path in ("a/x", "a/x/y", "b/z"):
+def test_cgroups_beside_each_other_are_added_up(cgroups: Cgroups) -> None:
+    for path in ("a/x", "a/y", "a/y/deep", "b/z"):
         cgroups.put(path, 0, 0)
     throttling = cgroups.throttling()
-    cgroups.put("a", 1, 10)
     cgroups.put("a/x", 2, 20)
-    cgroups.put("a/x/y", 3, 30)
+    cgroups.put("a/y/deep", 3, 30)
     cgroups.put("b/z", 5, 50)
-    assert throttling.gains() == {1: (6, 60_000), 2: (5, 50_000)}
+    assert throttling.gains() == {1: (5, 50_000), 2: (5, 50_000)}
+
+
+def test_quotas_of_a_pod_and_of_its_containers_are_one_wait(cgroups: Cgroups) -> None:
+    for path in ("a/x", "a/y"):
+        cgroups.put(path, 0, 0)
+    throttling = cgroups.throttling()
+    cgroups.put("a", 8, 529)
+    cgroups.put("a/x", 8, 642)
+    assert throttling.gains() == {1: (8, 642_000)}
+    cgroups.put("a", 20, 1000)
+    cgroups.put("a/y", 2, 100)
+    assert throttling.gains() == {1: (12, 358_000)}
+
+
+def test_a_pod_that_is_let_go_a_tick_before_its_container_counts_once(cgroups: Cgroups) -> None:
+    cgroups.put("a/x", 0, 0)
+    throttling = cgroups.throttling()
+    cgroups.put("a", 1, 80)
+    assert throttling.gains() == {1: (1, 80_000)}
+    cgroups.put("a/x", 1, 90)
+    assert throttling.gains() == {1: (0, 10_000)}
+    assert throttling.gains() == {}
+
+
+def test_a_cgroup_that_never_had_a_quota_is_no_place(cgroups: Cgroups) -> None:
+    (cgroups.root / "a/sandbox").mkdir()
+    text = "usage_usec 77\nnr_periods 0\nnr_throttled 0\nthrottled_usec 0\n"
+    (cgroups.root / "a/sandbox/cpu.stat").write_text(text)
+    throttling = cgroups.throttling()
+    throttling.gains()
+    assert (1, str(cgroups.root / "a/sandbox")) not in throttling.by_cgroup
 
 
 def test_a_cgroup_that_is_met_later_has_no_past(cgroups: Cgroups) -> None:
