@@ -182,7 +182,7 @@ def _cpu_waiting(facts: Facts) -> Finding | None:
             f"(threshold {seconds(limits.run_queue_p95_seconds)}), all together "
             f"{percent(of_window)} of the window "
             f"(threshold {percent(limits.run_queue_time_ratio)}){_in_worst_pod(facts)}",
-            *_top_processes(facts, "longest waits", lambda item: item.run_queue_ns),
+            *_top_processes(facts, "most waiting", lambda item: item.run_queue_ns),
         ),
         next_step="Look at the load of the node and at the pod's CPU request; a request gives it "
         "its share when CPUs are short.",
@@ -215,7 +215,8 @@ def _top_processes(facts: Facts, what: str, amount_ns: Callable[[Process], int])
         f"{process.name}{place(process)} {seconds(amount_ns(process) / NS_PER_SECOND)}"
         for process in reversed(ranked[-3:])
     ]
-    return (f"{what}: {', '.join(named)}",) if named else ()
+    # A process may have more of either than the window is long.
+    return (f"{what}: {', '.join(named)} (all threads)",) if named else ()
 
 
 def _disk_wait(facts: Facts) -> Finding | None:

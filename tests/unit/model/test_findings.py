@@ -356,6 +356,11 @@ def test_throttling_of_several_cpus_is_no_share_of_the_time() -> None:
     assert found.title == "CPU is throttled by its quota: 1.45 s in 1 s, added over the CPUs"
 
 
+def test_waiting_of_a_process_is_told_as_that_of_all_its_threads() -> None:
+    (found,) = issues(series("run_queue", duration_ns=[30 * MS] * 500), process(100, "app"))
+    assert found.evidence[-1] == "most waiting: app 15 s (all threads)"
+
+
 def test_effect_stands_behind_its_cause_and_is_no_worse() -> None:
     waits = series("run_queue", duration_ns=[30 * MS] * 500)
     throttled = series("throttled", count=8, sum_ns=200 * MS, process=0)
