@@ -33,10 +33,12 @@ def verdict(
     worst = issues[0].severity if issues else None
     problems = [issue for issue in issues if issue.severity != "info"]
     doubt = _doubt(window, losses, lost_limit)
+    failure = _failure(window)
     if problems:
-        lines = _problem_lines(problems, subject)
+        lines = _problem_lines(problems, subject, failure)
     else:
-        lines = [_quiet_line(window, summary, subject, bool(issues))]
+        quiet = _quiet_line(window, summary, subject, bool(issues))
+        lines = [f"{quiet}, but {failure}." if failure else f"{quiet}."]
         if summary.events == 0:
             lines.append(_idle_line(cpu))
         elif issues:
@@ -53,15 +55,29 @@ def _status(worst: Status | None, window: Window, summary: Summary) -> Status:
     if not window.complete and window.incomplete_reason != OPEN:
         return "incomplete"
     # Without any event, a target that is well looks the same as one that hangs.
-    return worst or ("healthy" if summary.events else "info")
+    is_well = summary.events and not _failure(window)
+    return worst or ("healthy" if is_well else "info")
 
 
-def _problem_lines(problems: Sequence[Issue], subject: str | None) -> list[str]:
+def _failure(window: Window) -> str | None:
+    """Return how the command failed, None where it did not or where podtrace ended it."""
+    code = window.exit_code
+    if window.end_reason != "command_exited" or not code:
+        return None
+    if code < 0:
+        return f"the command was killed by signal {-code}"
+    return f"the command ended with exit code {code}"
+
+
+def _problem_lines(
+    problems: Sequence[Issue], subject: str | None, failure: str | None
+) -> list[str]:
     first, *others = problems
     where = f"{subject}: " if subject else ""
     lines = [f"{first.severity.capitalize()}: {where}{first.title}."]
-    if others:
-        lines.append(f"Also: {_named(others)}.")
+    also = [part for part in (_named(others), failure) if part]
+    if also:
+        lines.append(f"Also: {'; '.join(also)}.")
     return lines
 
 
@@ -73,13 +89,14 @@ def _named(issues: Sequence[Issue]) -> str:
 
 def _quiet_line(window: Window, summary: Summary, subject: str | None, has_remarks: bool) -> str:
     if summary.events is None:
-        return "Nothing was measured, so nothing can be said."
+        return "Nothing was measured, so nothing can be said"
     length = seconds(round(window.seconds, 1 if window.seconds >= 1 else 3))
     where = f" in {subject}" if subject else ""
     if not summary.events:
-        return f"Nothing happened{where} in {length}: it is idle, or it hangs."
+        why = "" if window.end_reason == "command_exited" else ": it is idle, or it hangs"
+        return f"Nothing happened{where} in {length}{why}"
     found = "No warning" if has_remarks else "No problem found"
-    return f"{found}{where} in {length} of {number(summary.events, 'event')}."
+    return f"{found}{where} in {length} of {number(summary.events, 'event')}"
 
 
 def _idle_line(cpu: Cpu | None) -> str:

@@ -286,6 +286,36 @@ def test_exit_status_of_a_traced_command_is_kept() -> None:
     assert report(hello(), tick(), end("command_exited", exit_code=-9)).window.exit_code == -9
 
 
+@pytest.mark.parametrize(
+    ("code", "failure"),
+    [(1, "the command ended with exit code 1"), (-9, "the command was killed by signal 9")],
+)
+def test_verdict_tells_that_the_traced_command_failed(code: int, failure: str) -> None:
+    ended = end("command_exited", exit_code=code)
+    quiet = report(hello(), tick(series("read", count=7)), ended).verdict
+    assert quiet.status == "info"
+    assert quiet.lines == (f"No problem found in 1 s of 7 events, but {failure}.",)
+    remark = [series("connect", count=200, peer="10.0.0.1:80", duration_ns=[1000] * 200)]
+    remark += [series("connect", count=0, peer="10.0.0.9:81", errors={"ECONNREFUSED": 5})]
+    remarked = report(hello(), tick(*remark), ended).verdict
+    assert remarked.lines[0] == f"No warning in 1 s of 205 events, but {failure}."
+    assert remarked.lines[1].startswith("Remark: ")
+    ill = report(hello(), tick(event("oom_kill")), ended).verdict
+    assert (ill.status, ill.lines[1]) == ("critical", f"Also: {failure}.")
+    blank = report(hello(), tick(), ended).verdict
+    assert blank.lines[0] == f"Nothing happened in 1 s, but {failure}."
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"), [("command_exited", 0), ("deadline", -2), ("signal", -15), ("deadline", 1)]
+)
+def test_verdict_blames_no_command_that_did_well_or_that_podtrace_ended(
+    reason: str, code: int
+) -> None:
+    found = report(hello(), tick(series("read", count=7)), end(reason, exit_code=code)).verdict
+    assert (found.status, found.lines) == ("healthy", ("No problem found in 1 s of 7 events.",))
+
+
 def test_lost_tick_makes_rates_of_what_was_measured() -> None:
     lines = stream(hello(), *(tick(series("read", count=10)) for _ in range(4)), end())
     folded = Session()
