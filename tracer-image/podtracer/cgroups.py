@@ -124,11 +124,7 @@ def resolve(path: str, known: Hierarchies) -> tuple[str, Hierarchies]:
         if os.path.isfile(os.path.join(folder, "cgroup.procs")):
             break
     else:
-        raise TracerError(
-            "no_cgroup",
-            f"there is no cgroup {path!r}",
-            f"List cgroups with: find {known.top} -type d",
-        )
+        raise _missing(path, given, known)
     if not inside:
         raise TracerError(
             "root_cgroup",
@@ -137,6 +133,24 @@ def resolve(path: str, known: Hierarchies) -> tuple[str, Hierarchies]:
             "Name a cgroup below it, or one process: --pid PID",
         )
     return folder, each
+
+
+def _missing(path: str, given: str, known: Hierarchies) -> TracerError:
+    roots = known.controllers.values() if known.unified else ()
+    in_version_1 = any(_below(given, root) is not None for root in roots)
+    if in_version_1 and os.path.isfile(os.path.join(given, "cgroup.procs")):
+        return TracerError(
+            "no_cgroup",
+            f"{path!r} is a cgroup of version 1, and cgroups are told apart in the hierarchy of"
+            f" version 2 here, {known.unified}",
+            "Name the cgroup there, as in the line 0:: of /proc/PID/cgroup of its processes, or"
+            " trace one process: --pid PID",
+        )
+    return TracerError(
+        "no_cgroup",
+        f"there is no cgroup {path!r}",
+        f"List cgroups with: find {known.top} -type d",
+    )
 
 
 def _require(known: Hierarchies) -> None:

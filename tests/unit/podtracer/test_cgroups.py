@@ -163,14 +163,14 @@ def test_a_root_is_refused_with_the_number_of_its_processes(
         "{root}/unified/nothing",
         "{root}/elsewhere",
         "nothing",
-        "{root}/cpu/only-there",
+        "{root}/cpu/nothing",
         "{root}/unified-demo",
     ],
 )
 def test_a_cgroup_that_does_not_exist(
     tmp_path: Path, make: Folder, known: Hierarchies, given: str
 ) -> None:
-    for name in ("elsewhere", "cpu/only-there", "unified/demo", "unified-demo"):
+    for name in ("elsewhere", "unified/demo", "unified-demo"):
         make(name)
     path = given.format(root=tmp_path.resolve())
     with pytest.raises(TracerError) as caught:
@@ -178,6 +178,17 @@ def test_a_cgroup_that_does_not_exist(
     assert caught.value.code == "no_cgroup"
     assert caught.value.message == f"there is no cgroup {path!r}"
     assert caught.value.hint == f"List cgroups with: find {known.unified} -type d"
+
+
+def test_a_cgroup_of_version_1_alone_beside_version_2(
+    tmp_path: Path, make: Folder, known: Hierarchies
+) -> None:
+    path = make("cpu/only-there")
+    with pytest.raises(TracerError) as caught:
+        resolve(path, known)
+    assert caught.value.message.startswith(f"{path!r} is a cgroup of version 1, and cgroups are")
+    assert caught.value.message.endswith(f" here, {known.unified}")
+    assert "--pid PID" in caught.value.hint
 
 
 def test_a_folder_that_is_no_cgroup(tmp_path: Path, known: Hierarchies) -> None:
