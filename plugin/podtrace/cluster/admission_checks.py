@@ -61,7 +61,10 @@ def check_image(
             "let it be pulled: --image-pull-policy IfNotPresent",
         )
     if unknown and not have:
-        found += "; not on the nodes yet: the first trace there waits for the pull"
+        found += (
+            "; not among the images that the nodes list, which they do every few minutes: a first "
+            "trace may have to wait for the pull"
+        )
     return Check(IMAGE, OK, found)
 
 

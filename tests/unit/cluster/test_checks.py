@@ -345,6 +345,12 @@ def test_image_that_a_node_has_is_told(api: FakeApi) -> None:
     assert named(ask(api, "web-0"), "Tracer image").found.endswith("; on node-1")
 
 
+def test_image_that_no_node_lists_may_be_there_all_the_same(api: FakeApi) -> None:
+    check = named(ask(api, "web-0"), "Tracer image")
+    assert check.state == OK
+    assert "; not among the images that the nodes list, which they do every few" in check.found
+
+
 def test_image_that_may_not_be_pulled_and_is_not_there_is_a_warning(api: FakeApi) -> None:
     check = named(ask(api, "web-0", pull_policy="Never"), "Tracer image")
     assert check.state == WARNING
