@@ -186,8 +186,13 @@ class TracerStart:
             events = tracer.events("Pod", tracer.pod_name or "")
             for event in events:
                 self._weigh(str(event.get("reason") or ""), str(event.get("message") or ""))
-            latest = str(events[-1].get("message") or "") if events else "ContainerCreating"
-            self._tell_once(f"waiting for node {node} to start the tracer: {latest}")
+            latest = events[-1] if events else {"message": "ContainerCreating"}
+            if latest.get("reason") == "Started":
+                # Told before the pod's status is, and before the log can be read.
+                self._tell_once(f"the tracer runs on {node} and attaches its probes")
+            else:
+                what = latest.get("message") or ""
+                self._tell_once(f"waiting for node {node} to start the tracer: {what}")
         if seconds > PULL_SECONDS:
             raise LaunchError(
                 f"node {node} did not start the tracer pod {tracer.where} within {PULL_SECONDS} s",

@@ -161,6 +161,24 @@ def test_a_container_that_is_never_made_is_given_up_and_told_before() -> None:
     assert any("ContainerCreating" in text for text in scene.told)
 
 
+@pytest.mark.parametrize(
+    ("reason", "message", "told"),
+    [
+        (
+            "Started",
+            "Started container tracer",
+            "the tracer runs on node-a and attaches its probes",
+        ),
+        ("Pulling", 'Pulling "x"', 'waiting for node node-a to start the tracer: Pulling "x"'),
+    ],
+)
+def test_the_latest_event_tells_what_is_waited_for(reason: str, message: str, told: str) -> None:
+    scene = Starting(waiting("ContainerCreating"))
+    scene.event("Pod", POD, reason, message)
+    scene.error()
+    assert told in scene.told
+
+
 def test_a_kubelet_that_does_not_take_the_pod_up_is_given_up() -> None:
     assert "did not take the tracer pod" in Starting({"phase": "Pending"}).error().message
 
