@@ -75,7 +75,10 @@ def bound(sock: socket.socket) -> Address:
 def _refusal(address: Address, error: OSError) -> TracerError:
     message = f"the metrics cannot be served at {address}: {error.strerror}"
     if error.errno == errno.EADDRINUSE:
-        hint = "Another program listens there: choose another port with --metrics-port."
+        hint = (
+            "Another program listens there: choose another port with --metrics-port, or see who it"
+            f" is: ss -ltnp 'sport = :{address.port}'"
+        )
     elif error.errno in (errno.EACCES, errno.EPERM):
         hint = "A port below 1024 takes a right: choose a higher one with --metrics-port."
     else:

@@ -65,6 +65,7 @@ def test_a_port_that_is_taken_names_the_option_for_another() -> None:
     assert caught.value.code == "metrics_port"
     assert str(place) in caught.value.message
     assert "--metrics-port" in caught.value.hint
+    assert caught.value.hint.endswith(f": ss -ltnp 'sport = :{place.port}'")
 
 
 def test_a_low_port_without_the_right_names_the_option_for_another(
