@@ -211,6 +211,13 @@ add_members() {
     done
 }
 
+has_members() {
+    local gid members
+    IFS=: read -r _ _ gid members < <(getent group "$group")
+    [[ -n $members ]] ||
+        getent passwd | awk -F: -v gid="$gid" '$4 == gid { found = 1 } END { exit !found }'
+}
+
 install_all() {
     [[ $(<"$last_capability") -ge $cap_bpf ]] ||
         fail "kernel $(uname -r) has no CAP_BPF: there root alone may trace"
@@ -231,7 +238,11 @@ install_all() {
     add_members
     $dry && return
     echo "installed $launcher for the group $group: its members may watch every process"
-    echo "add others with: usermod -aG $group USER"
+    if has_members; then
+        echo "add others with: usermod -aG $group USER"
+    else
+        echo "nobody is in the group $group yet: run this again with --user NAME"
+    fi
     [[ $prefix == /usr/local/libexec/podtrace ]] ||
         echo "who uses it has to set: export PODTRACE_LAUNCHER=$launcher"
 }

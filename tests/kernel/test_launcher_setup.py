@@ -110,6 +110,16 @@ def test_setting_up_again_replaces_everything(other: Installation) -> None:
     assert (other.prefix / "setup.state").read_text() == f"group={other.group}\n"
 
 
+def test_setup_by_root_alone_tells_that_nobody_is_in_the_group_yet(other: Installation) -> None:
+    nobody = f"nobody is in the group {other.group} yet: run this again with --user NAME\n"
+    assert nobody in other.run("install").stdout
+    with_daemon = other.run("install", "--user", "daemon")
+    assert f"daemon is in the group {other.group} from the next login on\n" in with_daemon.stdout
+    for done in (with_daemon, other.run("install")):
+        assert f"add others with: usermod -aG {other.group} USER\n" in done.stdout
+        assert nobody not in done.stdout
+
+
 def test_setup_refuses_folders_that_others_can_change(tmp_path: Path) -> None:
     done = set_up("--prefix", "/tmp/podtrace")
     assert (done.returncode, done.stderr.splitlines()[0]) == (
