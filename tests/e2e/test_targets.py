@@ -45,9 +45,12 @@ def refusal(api: Api, word: str, pattern: str) -> str:
     """Wait until a pod is refused with these words."""
     end = time.monotonic() + PATIENCE_SECONDS
     while True:
-        message = refused(api, word).message
-        if re.search(pattern, message):
-            return message
+        try:
+            message = str(found(api, word))
+        except PodtraceError as error:
+            message = error.message
+            if re.search(pattern, message):
+                return message
         assert time.monotonic() < end, message
         time.sleep(0.5)
 

@@ -28,6 +28,8 @@ def test_plugin_works_at_this_end_of_the_ranges(end: str, dist: Artefacts, tmp_p
     venv = tmp_path / "venv"
     run("venv", "--quiet", str(venv))
     environment = {**os.environ, "VIRTUAL_ENV": str(venv)}
+    # Options for these tests, not for those that are run by another pytest.
+    environment.pop("PYTEST_ADDOPTS", None)
     # Of a wheel alone, the requirements are not direct ones.
     run("pip", "install", "--quiet", "--resolution", end, "--requirements", "pyproject.toml",
         env=environment)  # fmt: skip
