@@ -17,6 +17,17 @@ from podtrace.errors import UsageError
 HELP_WIDTH = 80
 
 
+_MOST_DIGITS = 20
+
+
+def whole_number(text: str, least: int, most: int) -> int | None:
+    """Return the number that a user wrote, None where it is none from `least` to `most`."""
+    digits = text.strip()
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= _MOST_DIGITS):
+        return None
+    return int(digits) if least <= int(digits) <= most else None
+
+
 class Option(click.Option):
     """An option that is listed under a heading of its own in the help.
 

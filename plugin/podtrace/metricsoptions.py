@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from podtrace.commandline import Option
+from podtrace.commandline import Option, whole_number
 from podtrace.errors import UsageError
 
 DEFAULT_ADDRESS = "127.0.0.1"
@@ -102,9 +102,9 @@ def metrics_options(values: Mapping[str, Any]) -> MetricsOptions | None:
 def _number(option: str, text: str | None, default: int, least: int, most: int) -> int:
     if text is None:
         return default
-    digits = text.strip()
-    if digits.isascii() and digits.isdigit() and least <= int(digits[:20]) <= most:
-        return int(digits)
+    number = whole_number(text, least, most)
+    if number is not None:
+        return number
     raise UsageError(
         f"{option} {text[:40]}: this is no number from {least} to {most}",
         f"write for example {option} {default}",

@@ -14,7 +14,7 @@ import click
 
 from podtrace import config, podoptions
 from podtrace.cluster.access import Access
-from podtrace.commandline import Duration, FileName, FirstWord, Option
+from podtrace.commandline import Duration, FileName, FirstWord, Option, whole_number
 from podtrace.errors import UsageError
 from podtrace.local.scope import Scope
 from podtrace.metricsoptions import MetricsOptions, metrics_options, metrics_params
@@ -214,9 +214,9 @@ def _scope(values: Mapping[str, Any], command: Sequence[str] | None) -> Scope:
 
 
 def _pid(text: str) -> int:
-    digits = text.strip()
-    if digits.isascii() and digits.isdigit() and 0 < int(digits[:20]) <= LARGEST_PID:
-        return int(digits)
+    pid = whole_number(text, 1, LARGEST_PID)
+    if pid is not None:
+        return pid
     raise UsageError(
         f"--pid {text[:40]}: this is no process id",
         "a process id is a number such as `pgrep -n NAME` prints",

@@ -20,6 +20,7 @@ from podtrace.cluster.settings import LaunchSettings
 from podtrace.cluster.source import ClusterSource, dry_run
 from podtrace.cluster.target import Selection, TargetPod, resolve
 from podtrace.cluster.tracer import Tracer
+from podtrace.commandline import whole_number
 from podtrace.errors import EXIT_OK
 from podtrace.metricsoptions import MetricsOptions, host_and_port, metrics_line
 from podtrace.model.pod_notes import PodNote
@@ -225,7 +226,6 @@ def _choose(candidates: Sequence[str]) -> int | None:
         answer = sys.stdin.readline()
         if not answer or answer.strip().lower() in ("q", "quit"):
             return None
-        if answer.strip().isascii() and answer.strip().isdigit():
-            number = int(answer)
-            if 1 <= number <= len(candidates):
-                return number - 1
+        chosen = whole_number(answer, 1, len(candidates))
+        if chosen is not None:
+            return chosen - 1

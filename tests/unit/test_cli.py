@@ -201,6 +201,7 @@ BAD = [
     ("web-0 --metrics-address ::1", EXIT_USAGE, "--metrics-address says nothing", "--metrics"),
     ("web-0 --metrics-processes 5", EXIT_USAGE, "--metrics-processes says nothing", "--metrics"),
     ("web-0 --metrics --metrics-port 99999", EXIT_USAGE, "is no number from 0 to 65535", "3000"),
+    (f"web-0 --metrics --metrics-port {'0' * 20}99999", EXIT_USAGE, "is no number from", "3000"),
     ("web-0 --metrics --metrics-port -1", EXIT_USAGE, "--metrics-port -1: this is no", "3000"),
     ("web-0 --metrics --metrics-port abc", EXIT_USAGE, "--metrics-port abc: this is", "3000"),
     ("web-0 --metrics --metrics-port=", EXIT_USAGE, "this is no number", "3000"),
