@@ -58,8 +58,9 @@ class Throttling:
                 gain = self._gain(folder, found or _NONE)
                 if found is not None and found.quota:
                     self.by_cgroup[target.number, folder] = gain
-                before = sums.get(folder, (0, 0))
-                sums[folder] = before[0] + gain[0], before[1] + gain[1]
+                if any(gain):
+                    before = sums.get(folder, (0, 0))
+                    sums[folder] = before[0] + gain[0], before[1] + gain[1]
             # Of the sums, not of the gains: a pod and its container can be let go in two ticks.
             total, told = _without_nested(sums), self._told.get(target.number, (0, 0))
             self._told[target.number] = total
