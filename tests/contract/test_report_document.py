@@ -21,15 +21,6 @@ KEY = re.compile(r"[a-z][a-z_0-9]*(?:\[\])?(?:\.[a-z][a-z_0-9]*(?:\[\])?)*")
 WORDS_OF_THE_PAGE = re.compile(r"[^A-Za-z0-9/]+")
 NO_KEYS = {"cpu.stat", "db.shop.svc.cluster.local", "db.svc.cluster.local"}
 """What only looks like a key."""
-REPORT_EXAMPLES = (
-    examples.busy,
-    examples.idle,
-    examples.blind,
-    examples.torn,
-    examples.nothing,
-    examples.pod,
-    examples.pods,
-)
 
 
 def explained(heading: str) -> str:
@@ -72,7 +63,7 @@ def test_every_section_is_explained_in_the_order_of_the_report() -> None:
     assert [title for title in titles if title in HEADINGS] == list(HEADINGS)
 
 
-@pytest.mark.parametrize("example", REPORT_EXAMPLES, ids=lambda each: each.__name__)
+@pytest.mark.parametrize("example", examples.ORDINARY, ids=lambda each: each.__name__)
 def test_every_row_is_explained_in_its_section(example: Callable[[], Snapshot]) -> None:
     found = set(labels(report_lines(example())))
     assert found

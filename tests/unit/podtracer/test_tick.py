@@ -29,13 +29,6 @@ from podtracer.tick import MOST_FILE_LINES, MOST_PROCESS_LINES, MOST_UNSENT_PROC
 from tracer_machine import SECOND, WALL_OFFSET_NS, Machine
 
 
-@pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
-    machine = Machine(tmp_path / "stream")
-    yield machine
-    os.close(machine.stream.fd)
-
-
 def test_a_timed_metric_has_its_histogram(machine: Machine) -> None:
     machine.counters.record("write", 70_000, 1000, 1000, size=512, wait_ns=40)
     machine.counters.tally("write", 2, slot=errno.ENOSPC, aspect=ASPECT_ERROR)

@@ -1,12 +1,7 @@
 from __future__ import annotations
 
 import errno
-import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from kernel_memory import (
     dns_value,
@@ -19,13 +14,6 @@ from kernel_memory import (
 )
 from podtracer import records
 from tracer_machine import WALL_OFFSET_NS, Line, Machine
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
-    machine = Machine(tmp_path / "stream")
-    yield machine
-    os.close(machine.stream.fd)
 
 
 def event(machine: Machine, name: str, **fields: Any) -> Line:

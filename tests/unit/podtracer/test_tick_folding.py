@@ -1,24 +1,13 @@
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-
-import pytest
+from collections.abc import Iterable
 
 from podtrace.wire.histogram import slot_of
 from podtracer import records
 from podtracer.records import ASPECT_AGAIN, ASPECT_ERROR
 from podtracer.tick import MOST_SERIES_LINES
 from tracer_machine import SECOND, Line, Machine
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
-    machine = Machine(tmp_path / "stream")
-    yield machine
-    os.close(machine.stream.fd)
 
 
 def totals(lines: Iterable[Line]) -> Counter[tuple[str, str]]:

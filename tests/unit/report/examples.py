@@ -744,3 +744,7 @@ def notable(event: str, **fields: Any) -> Notable:
         detail=None,
     )
     return dataclasses.replace(base, **fields)
+
+
+ORDINARY = (busy, idle, blind, torn, nothing, pod, pods)
+"""All of them but the hostile one."""

@@ -20,18 +20,7 @@ from unit.report import examples
 SCHEMA = json.loads((Path(__file__).parents[3] / "docs" / "report.schema.json").read_text())
 
 
-@pytest.mark.parametrize(
-    "example",
-    [
-        examples.busy,
-        examples.idle,
-        examples.blind,
-        examples.torn,
-        examples.nothing,
-        examples.pod,
-        examples.pods,
-    ],
-)
+@pytest.mark.parametrize("example", examples.ORDINARY)
 def test_json_is_the_tree_and_valid_by_the_schema(example: Callable[[], Snapshot]) -> None:
     tree = json.loads(json_text(example()))
     jsonschema.validate(tree, SCHEMA)

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import errno
-import os
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -224,13 +221,6 @@ def test_throttling_counts_for_the_container_of_the_cgroup(metered: Metered) -> 
     assert page.value("podtrace_throttled_periods_total", container="name-of-abab") == 4
     assert page.value("podtrace_throttled_seconds_total", container="name-of-abab") == 0.5
     assert page.value("podtrace_throttled_periods_total", container="") == 0
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
-    machine = Machine(tmp_path / "stream")
-    yield machine
-    os.close(machine.stream.fd)
 
 
 def test_a_tick_that_is_folded_is_metered_whole(machine: Machine) -> None:
